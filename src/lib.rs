@@ -1,0 +1,5 @@
+//! Backscroll: an offline-first messaging engine that applications embed.
+
+pub mod model;
+pub mod protocol;
+pub mod sync;

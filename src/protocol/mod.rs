@@ -1,0 +1,36 @@
+//! The wire: frames as types, both directions, for the engine and for a server alike.
+//!
+//! This module knows neither sockets nor state. [`decode_client`] and [`decode_server`] turn text into
+//! frames, [`encode_client`] and [`encode_server`] turn frames into text; whatever the text, they
+//! return an error and never panic.
+
+mod codec;
+mod limits;
+mod push;
+mod request;
+mod rpc;
+mod wire;
+
+pub use codec::{ClientFault, DecodeError, decode_client, decode_server, encode_client, encode_server};
+pub use limits::*;
+pub use push::{Header, Push, ServerChat};
+pub use request::{ClientChat, Request, UserKey};
+pub use rpc::{Announcement, ClientRpc, LoginOptions, RateLimit, ServerRpc};
+
+/// A frame that a client sends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClientFrame {
+    /// A messaging request.
+    Chat(ClientChat),
+    /// A call about the connection or the login.
+    Rpc(ClientRpc),
+}
+
+/// A frame that a server sends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ServerFrame {
+    /// A messaging event, or the answer to a messaging request, which look the same.
+    Chat(ServerChat),
+    /// A call about the connection or the login.
+    Rpc(ServerRpc),
+}

@@ -1,0 +1,1 @@
+//! JSON shapes of the wire and their translation to and from the model.

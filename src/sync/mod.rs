@@ -1,0 +1,332 @@
+//! The pure core: a state machine that decides, while a shell does.
+//!
+//! [`Core::handle`] takes one [`Input`] and returns [`Output`]s. It opens nothing, reads no clock, makes
+//! no random number and spawns nothing; the same inputs give the same outputs in every run. It knows
+//! neither SQL nor sockets: what it wants kept is a list of [`Write`] values, and what it knows at the
+//! start is a [`SavedState`].
+//!
+//! **Order is the promise.** The shell performs outputs in order; an output that follows a
+//! [`Output::Write`] is performed only after those writes are durable.
+//!
+//! **One recovery path.** The core is a cache of rows plus the state of the link. After a failed write
+//! the shell answers the waiting commands, drops the core, closes the link and calls
+//! [`Core::restore`] again.
+
+mod core;
+
+pub use self::core::Core;
+
+use crate::model::{
+    ClientToken, Conversation, ConversationId, Credentials, Event, Intent, Membership, MessagingError, Notice,
+    OutboxEntry, Ranges, Sequence, SequenceRange, Session, Timestamp, User, UserId, UserName,
+};
+use crate::protocol::{ClientFrame, RateLimit, ServerFrame};
+use std::time::Duration;
+
+/// Names one connection. A frame of an earlier one is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// Names one command of the application until it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub u64);
+
+/// Something that happened. Every source of surprise enters here.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The socket that [`Output::Dial`] asked for is open.
+    Connected(LinkId),
+    /// A frame arrived.
+    Frame(LinkId, ServerFrame),
+    /// Something arrived that is no frame we understand; it proves only that the peer lives.
+    Noise(LinkId),
+    /// The socket is gone, or could not be opened.
+    Disconnected(LinkId),
+    /// The time that [`Core::deadline`] named has come.
+    DeadlinePassed,
+    /// The application wants something.
+    Command(CommandId, Command),
+}
+
+/// What an application may want. Each is answered exactly once.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Prove who the user is. Answered when the server has agreed or refused.
+    LogIn(Credentials),
+    /// End the session: tokens go, history and outbox stay.
+    LogOut,
+    /// Queue a write. Answered as soon as it is durable.
+    Submit {
+        /// Random, made by the shell.
+        token: ClientToken,
+        /// What is wanted.
+        intent: Intent,
+        /// The clock of this machine.
+        queued_at: Timestamp,
+    },
+    /// Take back what has not left yet.
+    Cancel(ClientToken),
+    /// Ask the server something. Answered when it has answered, or after 20 s.
+    Query(Query),
+    /// These conversations are on screen: catch them up first. Replaces the earlier list.
+    Focus(Vec<ConversationId>),
+    /// The network may be back: try now.
+    NetworkChanged,
+}
+
+/// A question that only the server can answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// At most 30.
+    Conversations(Vec<ConversationId>),
+    /// History, at most 100 events; two of the three numbers.
+    Retransmit {
+        /// Where.
+        conversation: ConversationId,
+        /// The lowest position.
+        from: Option<Sequence>,
+        /// The highest position, inclusive.
+        to: Option<Sequence>,
+        /// How many.
+        count: Option<u32>,
+    },
+}
+
+/// Something to do. The caller performs outputs in order, each before the next.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Store these, all or none.
+    Write(Vec<Write>),
+    /// Open a connection and report [`Input::Connected`] or [`Input::Disconnected`].
+    Dial(LinkId),
+    /// Give a connection up so that nothing of it can still arrive at the server (linger zero).
+    /// No report is expected.
+    HangUp(LinkId),
+    /// Send a frame; on a link that is gone it is dropped without a word.
+    Send(LinkId, ClientFrame),
+    /// Answer a command.
+    Answer(CommandId, Result<Reply, Refusal>),
+    /// Tell whoever listens.
+    Signal(Signal),
+}
+
+/// How a command went.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// Done, with nothing to tell.
+    Done,
+    /// Logged in as this user.
+    LoggedIn(UserId, UserName),
+    /// The entry as accepted.
+    Accepted(OutboxEntry),
+    /// The conversations the server knows of those asked for.
+    Conversations(Vec<Conversation>),
+    /// History, in rising order.
+    Events(Vec<Event>),
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// A limit or a rule of messaging, by the server or checked before anything left.
+    #[error(transparent)]
+    Messaging(#[from] MessagingError),
+    /// The login was refused.
+    #[error("the server refused the login (code {code})")]
+    Login {
+        /// Source: protocol notes, section 3 (401 wrong password or token, 404 no such user, …).
+        code: i64,
+    },
+    /// Nobody is logged in and nothing is stored to log in with.
+    #[error("nobody is logged in")]
+    NoSession,
+    /// The store holds another user's data.
+    #[error("this store belongs to {owner}")]
+    OtherUser {
+        /// Whose it is.
+        owner: UserName,
+    },
+    /// There is no link to the server, and the answer is needed now.
+    #[error("there is no connection to the server")]
+    Offline,
+    /// The entry has left already, or is unknown.
+    #[error("there is nothing left to cancel")]
+    TooLate,
+}
+
+/// What whoever listens is told, after everything it says is durable.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Signal {
+    /// A numbered event that was not held before.
+    Event {
+        /// The event.
+        event: Event,
+        /// `true` when it was pushed as it happened, `false` when it came from history.
+        live: bool,
+    },
+    /// Pushed, never numbered.
+    Notice(Notice),
+    /// A user's data changed.
+    User(User),
+    /// An outbox entry moved on; with the event that settled it, if there is one.
+    Outbox {
+        /// As it is now.
+        entry: OutboxEntry,
+        /// The event that settled it.
+        event: Option<Event>,
+        /// Whether it was taken back by the application: there is no such entry any more.
+        cancelled: bool,
+    },
+    /// The state of the link changed.
+    Link(LinkState),
+}
+
+/// How the engine stands to its server.
+///
+/// ```text
+///              session known                 socket open        greeted, logged in
+///   SignedOut ───────────────▶ Connecting ───────────────▶ … ────────────────────▶ CatchingUp ──▶ Live
+///       ▲                       ▲      │ failed                                     │   ▲           │
+///       │ refused for good      │      ▼                                            │   └── gap ────┤
+///       └───────────────────────┴── Offline ◀───────── link lost ───────────────────┴───────────────┘
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LinkState {
+    /// There is no session, or the server refused to renew it: a login is needed. Local data stays readable.
+    #[default]
+    SignedOut,
+    /// Waiting before the next attempt.
+    Offline,
+    /// Opening a connection, up to and including the login.
+    Connecting,
+    /// Logged in; `missing` positions are still to be fetched, as far as known.
+    CatchingUp {
+        /// Positions of history not yet held.
+        missing: u64,
+    },
+    /// Everything the server has told of is held.
+    Live,
+}
+
+/// Why a position inside coverage holds nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HoleReason {
+    /// A complete answer of the server did not contain it.
+    NotInHistory,
+    /// It belongs to a time in which the user was not in an uber conversation.
+    NotAMember,
+}
+
+/// One thing the core wants stored. Values of one [`Output::Write`] become one transaction.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// Replaces the session; there is at most one.
+    Session(Session),
+    /// Replaces what is known of a user; a known private part survives a description without one.
+    User(User),
+    /// The newest description of a conversation: replaces title, data, participants and read marks.
+    /// Also raises its head to `last_sequence`.
+    Conversation(Conversation),
+    /// Where the user stands to a conversation.
+    Membership(ConversationId, Membership),
+    /// Events of one conversation, rising, none of them held before. The store folds them into
+    /// messages, unread counts and last activity. Coverage is told apart.
+    Events(ConversationId, Vec<Event>),
+    /// These positions were asked for and completely answered, or pushed one by one.
+    Cover(ConversationId, SequenceRange),
+    /// Positions inside coverage that hold nothing.
+    Hole(ConversationId, SequenceRange, HoleReason),
+    /// Somebody's read mark. Of one's own user, also the unread count.
+    ReadMark {
+        /// Where.
+        conversation: ConversationId,
+        /// Whose.
+        user: UserId,
+        /// Up to and including this event.
+        sequence: Sequence,
+    },
+    /// Inserts an entry, or replaces the one with the same token.
+    Outbox(OutboxEntry),
+    /// Forgets an entry.
+    OutboxForget(ClientToken),
+}
+
+impl Write {
+    /// Returns whether it must survive a power cut, because nobody can tell it to us again.
+    pub const fn is_promise(&self) -> bool {
+        match self {
+            Self::Session(_) | Self::Outbox(_) | Self::OutboxForget(_) => true,
+            Self::User(_)
+            | Self::Conversation(_)
+            | Self::Membership(..)
+            | Self::Events(..)
+            | Self::Cover(..)
+            | Self::Hole(..)
+            | Self::ReadMark { .. } => false,
+        }
+    }
+}
+
+/// Everything the core needs to know of what the store holds.
+#[derive(Clone, Debug, Default)]
+pub struct SavedState {
+    /// The session, if anyone ever logged in.
+    pub session: Option<Session>,
+    /// Every conversation known, in no stated order.
+    pub conversations: Vec<SavedConversation>,
+    /// Every entry held, settled ones included, by rising position.
+    pub outbox: Vec<OutboxEntry>,
+}
+
+/// What the core needs to know of one conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedConversation {
+    /// Which.
+    pub id: ConversationId,
+    /// The newest sequence the server told of; zero when it never did.
+    pub head: Sequence,
+    /// The sequence of the newest description held; zero for none.
+    pub described_at: Sequence,
+    /// Where the user stands.
+    pub membership: Membership,
+    /// Whether it is an uber conversation.
+    pub uber: bool,
+    /// Positions asked for and completely answered.
+    pub coverage: Ranges,
+    /// When something last happened.
+    pub last_activity: Timestamp,
+}
+
+/// What the shell lets the user choose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How fast requests may go out to a server that does not say so itself.
+    pub rate: RateLimit,
+    /// How long a foreign server may still process frames of a link we gave up.
+    pub quarantine: Duration,
+    /// Least and greatest delay before dialling again.
+    pub backoff: (Duration, Duration),
+    /// How often the peer is asked for a sign of life.
+    pub ping_interval: Duration,
+    /// After how long without one it is taken for dead.
+    pub silence_limit: Duration,
+    /// How often heads are asked for again on a quiet live link: a lost tail leaves no gap to see.
+    pub tail_check_interval: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            // The pace of the vendor's own client, with room for the first screen at once.
+            rate: RateLimit { burst: 8, interval: crate::protocol::REQUEST_INTERVAL },
+            // The service's idle time-out is unknown; notes, section 2.1, take 30 to 60 s for likely.
+            quarantine: Duration::from_secs(60),
+            backoff: (Duration::from_millis(250), Duration::from_secs(60)),
+            // Together they find a dead peer within 20 s.
+            ping_interval: Duration::from_secs(5),
+            silence_limit: Duration::from_secs(15),
+            tail_check_interval: Duration::from_secs(120),
+        }
+    }
+}
