@@ -12,13 +12,15 @@
 //! the shell answers the waiting commands, drops the core, closes the link and calls
 //! [`Core::restore`] again.
 
+mod check;
 mod core;
 
+pub use self::check::check_intent;
 pub use self::core::Core;
 
 use crate::model::{
     ClientToken, Conversation, ConversationId, Credentials, Event, Intent, Membership, MessagingError, Notice,
-    OutboxEntry, Ranges, Sequence, SequenceRange, Session, Timestamp, User, UserId, UserName,
+    OutboxEntry, Ranges, Sequence, SequenceRange, ServerAddress, Session, Timestamp, User, UserId, UserName,
 };
 use crate::protocol::{ClientFrame, RateLimit, ServerFrame};
 use std::time::Duration;
@@ -52,7 +54,12 @@ pub enum Input {
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Prove who the user is. Answered when the server has agreed or refused.
-    LogIn(Credentials),
+    LogIn {
+        /// Who, and the proof.
+        credentials: Credentials,
+        /// Where; kept with the session.
+        server: ServerAddress,
+    },
     /// End the session: tokens go, history and outbox stay.
     LogOut,
     /// Queue a write. Answered as soon as it is durable.
@@ -98,7 +105,7 @@ pub enum Output {
     /// Store these, all or none.
     Write(Vec<Write>),
     /// Open a connection and report [`Input::Connected`] or [`Input::Disconnected`].
-    Dial(LinkId),
+    Dial(LinkId, ServerAddress),
     /// Give a connection up so that nothing of it can still arrive at the server (linger zero).
     /// No report is expected.
     HangUp(LinkId),
