@@ -1,0 +1,347 @@
+//! The loop: wait, handle, perform in order.
+//!
+//! The driver owns the core, the link and everything that waits for an answer. It decides nothing: it
+//! carries inputs to the core and outputs to the store, the socket and whoever waits.
+//!
+//! Inputs that are ready together are handled together, and all they want stored becomes one transaction:
+//! under load a commit is paid for by hundreds of events. A write may therefore be durable before an output
+//! that the core gave ahead of it is performed, but never after one that it gave behind.
+
+use super::clock::{self, Clock};
+use super::sending::Ending;
+use super::transport::{Dialer, Link, Report, TransportError};
+use crate::error::Error;
+use crate::model::{ClientToken, OutboxState, ServerAddress, Session, Uptime};
+use crate::protocol::ClientFrame;
+use crate::store::{Store, StoreError};
+use crate::sync::{
+    Command, CommandId, Core, Input, LinkId, LinkState, Output, Refusal, Reply, SavedState, Settings, Signal, Write,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+/// Reports of a link waiting for the driver. When full, the socket is not read: the server waits.
+const REPORTS_WAITING_MAX: usize = 1_024;
+/// Writes collected into one transaction, unless a single input wants more.
+const BATCH_WRITES_MAX: usize = 1_000;
+/// How long inputs are collected into one transaction: below what a person notices.
+const BATCH_TIME_MAX: Duration = Duration::from_millis(50);
+/// Delay before the store is read again after that failed; doubled each time.
+const RESTORE_DELAY: Duration = Duration::from_millis(100);
+/// Greatest delay before the store is read again.
+const RESTORE_DELAY_MAX: Duration = Duration::from_secs(5);
+/// How long closing may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a handle asks of the driver.
+#[derive(Debug)]
+pub(crate) enum Call {
+    /// Run a command of the core.
+    Command {
+        /// Which.
+        command: Command,
+        /// Where its answer goes.
+        answer: oneshot::Sender<Result<Reply, Error>>,
+        /// Where the end of the outbox entry goes, if the command makes one and someone wants to know.
+        ending: Option<oneshot::Sender<Ending>>,
+    },
+    /// End the engine.
+    Close(oneshot::Sender<Result<(), Error>>),
+}
+
+/// A command that the core has not answered yet.
+struct Pending {
+    answer: oneshot::Sender<Result<Reply, Error>>,
+    ending: Option<oneshot::Sender<Ending>>,
+}
+
+/// What comes out of waiting.
+enum Wake {
+    Call(Option<Call>),
+    Report(Report),
+    Deadline,
+}
+
+/// Why the loop ends.
+type Close = Option<oneshot::Sender<Result<(), Error>>>;
+
+/// The owner of the core.
+pub(crate) struct Driver {
+    clock: Clock,
+    store: Store,
+    settings: Settings,
+    core: Core,
+    /// Outputs not yet performed, and how many writes are among them.
+    outputs: VecDeque<Output>,
+    writes: usize,
+    link: Option<Link>,
+    dialer: Option<(ServerAddress, Arc<Dialer>)>,
+    /// Why there is no link, for those who are told that there is none.
+    last_fault: Option<Arc<TransportError>>,
+    reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
+    pending: BTreeMap<CommandId, Pending>,
+    last_command: u64,
+    /// Who waits for the end of an outbox entry; one for each entry at most, so bounded by the outbox.
+    endings: BTreeMap<ClientToken, oneshot::Sender<Ending>>,
+    link_state: watch::Sender<LinkState>,
+    session: watch::Sender<Option<Session>>,
+    signals: broadcast::Sender<Arc<Signal>>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        clock: Clock,
+        store: Store,
+        saved: SavedState,
+        settings: Settings,
+        link_state: watch::Sender<LinkState>,
+        session: watch::Sender<Option<Session>>,
+        signals: broadcast::Sender<Arc<Signal>>,
+    ) -> Self {
+        Self {
+            core: Core::restore(saved, settings.clone(), clock::seed(), clock.uptime()),
+            clock,
+            store,
+            settings,
+            outputs: VecDeque::new(),
+            writes: 0,
+            link: None,
+            dialer: None,
+            last_fault: None,
+            reports: mpsc::channel(REPORTS_WAITING_MAX),
+            pending: BTreeMap::new(),
+            last_command: 0,
+            endings: BTreeMap::new(),
+            link_state,
+            session,
+            signals,
+        }
+    }
+
+    /// Runs until it is told to close, or until the last handle is gone.
+    pub(crate) async fn run(mut self, mut calls: mpsc::Receiver<Call>) {
+        let closing = loop {
+            if let Err(close) = self.handle_what_is_ready(&mut calls).await {
+                break close;
+            }
+            if let Err(error) = self.perform().await {
+                self.recover(error).await;
+            }
+        };
+        // From here on nothing more is accepted: senders of calls find the channel closed.
+        drop(calls);
+        let outcome = self.end().await;
+        if let Some(answer) = closing {
+            // Whoever closed may have stopped waiting.
+            answer.send(outcome).ok();
+        }
+    }
+
+    /// Waits for something to happen and hands it to the core, with all else that is ready by then.
+    async fn handle_what_is_ready(&mut self, calls: &mut mpsc::Receiver<Call>) -> Result<(), Close> {
+        let due = self.core.deadline();
+        let wake = tokio::select! {
+            // Passed deadlines go first, so that a busy socket cannot starve them.
+            biased;
+            () = self.clock.reach(due) => Wake::Deadline,
+            call = calls.recv() => Wake::Call(call),
+            report = self.reports.1.recv() => Wake::Report(report.expect("this driver holds a sender")),
+        };
+        let began = self.clock.uptime();
+        self.take(began, wake)?;
+        loop {
+            let now = self.clock.uptime();
+            if self.writes >= BATCH_WRITES_MAX || now.since(began) >= BATCH_TIME_MAX {
+                return Ok(());
+            }
+            if self.core.deadline().is_some_and(|due| due <= now) {
+                return Ok(());
+            }
+            let wake = if let Ok(call) = calls.try_recv() {
+                Wake::Call(Some(call))
+            } else if let Ok(report) = self.reports.1.try_recv() {
+                Wake::Report(report)
+            } else {
+                return Ok(());
+            };
+            self.take(now, wake)?;
+        }
+    }
+
+    fn take(&mut self, now: Uptime, wake: Wake) -> Result<(), Close> {
+        let input = match wake {
+            Wake::Deadline => Input::DeadlinePassed,
+            Wake::Report(Report::Input(input)) => input,
+            Wake::Report(Report::Lost(link, fault)) => self.lost(link, fault),
+            Wake::Call(Some(Call::Command { command, answer, ending })) => {
+                self.last_command += 1;
+                let id = CommandId(self.last_command);
+                self.pending.insert(id, Pending { answer, ending });
+                Input::Command(id, command)
+            }
+            Wake::Call(Some(Call::Close(answer))) => return Err(Some(answer)),
+            Wake::Call(None) => return Err(None),
+        };
+        for output in self.core.handle(now, input) {
+            if let Output::Write(writes) = &output {
+                self.writes += writes.len();
+            }
+            self.outputs.push_back(output);
+        }
+        Ok(())
+    }
+
+    fn lost(&mut self, link: LinkId, fault: TransportError) -> Input {
+        tracing::debug!(link = link.0, fault = %fault, "link lost");
+        if self.link.as_ref().is_some_and(|current| current.id() == link) {
+            self.link = None;
+            self.last_fault = Some(Arc::new(fault));
+        }
+        Input::Disconnected(link)
+    }
+
+    /// Performs what the core wanted: first everything that must be kept, as one transaction, then the rest.
+    async fn perform(&mut self) -> Result<(), StoreError> {
+        let outputs = std::mem::take(&mut self.outputs);
+        let mut writes = Vec::with_capacity(std::mem::take(&mut self.writes));
+        let mut others = Vec::with_capacity(outputs.len());
+        for output in outputs {
+            match output {
+                Output::Write(more) => writes.extend(more),
+                other => others.push(other),
+            }
+        }
+        if !writes.is_empty() {
+            let session = writes.iter().rev().find_map(|write| match write {
+                Write::Session(session) => Some(session.clone()),
+                _ => None,
+            });
+            self.store.write(writes).await?;
+            if session.is_some() {
+                self.session.send_replace(session);
+            }
+        }
+        for output in others {
+            match output {
+                Output::Write(_) => unreachable!("writes were taken out above"),
+                Output::Dial(link, server) => self.dial(link, server),
+                Output::HangUp(link) => self.hang_up(link).await,
+                Output::Send(link, frame) => self.send(link, frame),
+                Output::Answer(command, answer) => self.answer(command, answer),
+                Output::Signal(signal) => self.signal(signal),
+            }
+        }
+        Ok(())
+    }
+
+    fn dial(&mut self, link: LinkId, server: ServerAddress) {
+        let dialer = match &self.dialer {
+            Some((known, dialer)) if *known == server => Arc::clone(dialer),
+            _ => match Dialer::new(&server, true) {
+                Ok(dialer) => {
+                    let dialer = Arc::new(dialer);
+                    self.dialer = Some((server, Arc::clone(&dialer)));
+                    dialer
+                }
+                Err(fault) => return self.report_lost(link, fault),
+            },
+        };
+        self.link = Some(Link::dial(link, dialer, self.reports.0.clone()));
+    }
+
+    async fn hang_up(&mut self, link: LinkId) {
+        if let Some(link) = self.link.take_if(|current| current.id() == link) {
+            link.hang_up().await;
+        }
+    }
+
+    fn send(&mut self, link: LinkId, frame: ClientFrame) {
+        let Some(current) = self.link.as_ref().filter(|current| current.id() == link) else { return };
+        if let Err(fault) = current.send(frame) {
+            self.report_lost(link, fault);
+        }
+    }
+
+    /// Tells the core of a link that ended here and not at the peer.
+    fn report_lost(&mut self, link: LinkId, fault: TransportError) {
+        let reports = self.reports.0.clone();
+        // A task, because the queue is bounded and this very loop is what empties it.
+        tokio::spawn(async move { reports.send(Report::Lost(link, fault)).await });
+    }
+
+    fn answer(&mut self, command: CommandId, answer: Result<Reply, Refusal>) {
+        let Some(Pending { answer: caller, ending }) = self.pending.remove(&command) else { return };
+        if let (Ok(Reply::Accepted(entry)), Some(ending)) = (&answer, ending) {
+            self.endings.insert(entry.token, ending);
+        }
+        let answer = answer.map_err(|refusal| match refusal {
+            Refusal::Offline => Error::Offline { cause: self.last_fault.clone() },
+            refusal => Error::Refused(refusal),
+        });
+        // The caller may have stopped waiting; what it asked for is done all the same.
+        caller.send(answer).ok();
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        match &signal {
+            Signal::Link(state) => {
+                if matches!(state, LinkState::CatchingUp { .. } | LinkState::Live) {
+                    self.last_fault = None;
+                }
+                self.link_state.send_replace(state.clone());
+            }
+            Signal::Outbox { entry, event, cancelled } => {
+                let ending = match entry.state {
+                    _ if *cancelled => Some(Ending::Cancelled),
+                    OutboxState::Settled => Some(Ending::Settled(entry.clone(), event.clone())),
+                    OutboxState::Failed => Some(Ending::Failed(entry.clone())),
+                    OutboxState::Queued | OutboxState::Sending | OutboxState::Uncertain => None,
+                };
+                if let Some(ending) = ending
+                    && let Some(waiting) = self.endings.remove(&entry.token)
+                {
+                    waiting.send(ending).ok();
+                }
+            }
+            Signal::Event { .. } | Signal::Notice(_) | Signal::User(_) => {}
+        }
+        // Fails only while nobody listens.
+        self.signals.send(Arc::new(signal)).ok();
+    }
+
+    /// Goes on after a failed commit: nothing that the core believed since is true.
+    async fn recover(&mut self, error: StoreError) {
+        tracing::error!(%error, "could not store; starting again from what is stored");
+        let error = Arc::new(error);
+        for (_, pending) in std::mem::take(&mut self.pending) {
+            pending.answer.send(Err(Error::Store(Arc::clone(&error)))).ok();
+        }
+        if let Some(link) = self.link.take() {
+            link.hang_up().await;
+        }
+        self.link_state.send_replace(LinkState::Offline);
+        let mut delay = RESTORE_DELAY;
+        let saved = loop {
+            let store = self.store.clone();
+            match tokio::task::spawn_blocking(move || store.saved_state()).await {
+                Ok(Ok(saved)) => break saved,
+                Ok(Err(error)) => tracing::error!(%error, "could not read the store"),
+                Err(stopped) => tracing::error!(%stopped, "could not read the store"),
+            }
+            self.clock.pause(delay).await;
+            delay = (delay * 2).min(RESTORE_DELAY_MAX);
+        };
+        self.session.send_replace(saved.session.clone());
+        self.core = Core::restore(saved, self.settings.clone(), clock::seed(), self.clock.uptime());
+    }
+
+    /// Gives up the link and closes the file.
+    async fn end(mut self) -> Result<(), Error> {
+        if let Some(link) = self.link.take() {
+            link.hang_up().await;
+        }
+        self.store.close(CLOSE_TIMEOUT).await.map_err(Error::from)
+    }
+}
