@@ -12,8 +12,16 @@
 //! the shell answers the waiting commands, drops the core, closes the link and calls
 //! [`Core::restore`] again.
 
+mod catch_up;
 mod check;
 mod core;
+mod ledger;
+mod link;
+mod login;
+mod outbox;
+mod pace;
+mod pending;
+mod sending;
 
 pub use self::check::check_intent;
 pub use self::core::Core;
