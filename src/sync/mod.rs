@@ -172,6 +172,7 @@ pub enum Refusal {
 
 /// What whoever listens is told, after everything it says is durable.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "moved once from the core to whoever listens, never kept in numbers")]
 pub enum Signal {
     /// A numbered event that was not held before.
     Event {
