@@ -12,8 +12,16 @@
 //! the shell answers the waiting commands, drops the core, closes the link and calls
 //! [`Core::restore`] again.
 
+mod catch_up;
 mod check;
 mod core;
+mod ledger;
+mod link;
+mod login;
+mod outbox;
+mod pace;
+mod pending;
+mod sending;
 
 pub use self::check::check_intent;
 pub use self::core::Core;
@@ -164,6 +172,7 @@ pub enum Refusal {
 
 /// What whoever listens is told, after everything it says is durable.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "moved once from the core to whoever listens, never kept in numbers")]
 pub enum Signal {
     /// A numbered event that was not held before.
     Event {
