@@ -11,7 +11,7 @@ use super::clock::{self, Clock};
 use super::sending::Ending;
 use super::transport::{Dialer, Link, Report, TransportError};
 use crate::error::Error;
-use crate::model::{ClientToken, OutboxState, ServerAddress, Session, Uptime};
+use crate::model::{ClientToken, OutboxState, ServerAddress, Session};
 use crate::protocol::ClientFrame;
 use crate::store::{Store, StoreError};
 use crate::sync::{
@@ -24,8 +24,9 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 /// Reports of a link waiting for the driver. When full, the socket is not read: the server waits.
 const REPORTS_WAITING_MAX: usize = 1_024;
-/// Writes collected into one transaction, unless a single input wants more.
-const BATCH_WRITES_MAX: usize = 1_000;
+/// Events collected into one transaction, unless a single input brings more. More would not be faster, and
+/// readers of the file's log would have to pass a larger one.
+const BATCH_EVENTS_MAX: usize = 1_000;
 /// How long inputs are collected into one transaction: below what a person notices.
 const BATCH_TIME_MAX: Duration = Duration::from_millis(50);
 /// Delay before the store is read again after that failed; doubled each time.
@@ -59,9 +60,10 @@ struct Pending {
 
 /// What comes out of waiting.
 enum Wake {
-    Call(Option<Call>),
+    Input(Input),
     Report(Report),
-    Deadline,
+    /// `None` when the last handle is gone.
+    Call(Option<Call>),
 }
 
 /// Why the loop ends.
@@ -73,9 +75,11 @@ pub(crate) struct Driver {
     store: Store,
     settings: Settings,
     core: Core,
-    /// Outputs not yet performed, and how many writes are among them.
-    outputs: VecDeque<Output>,
-    writes: usize,
+    /// Outputs not yet performed, and how many events they store.
+    outputs: Vec<Output>,
+    events: usize,
+    /// What the driver itself has to tell the core: the queue of the links is not for its own consumer.
+    own_inputs: VecDeque<Input>,
     link: Option<Link>,
     dialer: Option<(ServerAddress, Arc<Dialer>)>,
     /// Why there is no link, for those who are told that there is none.
@@ -105,8 +109,9 @@ impl Driver {
             clock,
             store,
             settings,
-            outputs: VecDeque::new(),
-            writes: 0,
+            outputs: Vec::new(),
+            events: 0,
+            own_inputs: VecDeque::new(),
             link: None,
             dialer: None,
             last_fault: None,
@@ -141,39 +146,40 @@ impl Driver {
 
     /// Waits for something to happen and hands it to the core, with all else that is ready by then.
     async fn handle_what_is_ready(&mut self, calls: &mut mpsc::Receiver<Call>) -> Result<(), Close> {
-        let due = self.core.deadline();
-        let wake = tokio::select! {
-            // Passed deadlines go first, so that a busy socket cannot starve them.
-            biased;
-            () = self.clock.reach(due) => Wake::Deadline,
-            call = calls.recv() => Wake::Call(call),
-            report = self.reports.1.recv() => Wake::Report(report.expect("this driver holds a sender")),
-        };
+        if self.own_inputs.is_empty() {
+            let due = self.core.deadline();
+            let wake = tokio::select! {
+                // Passed deadlines go first, so that a busy socket cannot starve them.
+                biased;
+                () = self.clock.reach(due) => Wake::Input(Input::DeadlinePassed),
+                call = calls.recv() => Wake::Call(call),
+                report = self.reports.1.recv() => Wake::Report(report.expect("this driver holds a sender")),
+            };
+            self.take(wake)?;
+        }
         let began = self.clock.uptime();
-        self.take(began, wake)?;
-        loop {
+        while self.events < BATCH_EVENTS_MAX {
             let now = self.clock.uptime();
-            if self.writes >= BATCH_WRITES_MAX || now.since(began) >= BATCH_TIME_MAX {
-                return Ok(());
+            if now.since(began) >= BATCH_TIME_MAX || self.core.deadline().is_some_and(|due| due <= now) {
+                break;
             }
-            if self.core.deadline().is_some_and(|due| due <= now) {
-                return Ok(());
-            }
-            let wake = if let Ok(call) = calls.try_recv() {
+            let wake = if let Some(input) = self.own_inputs.pop_front() {
+                Wake::Input(input)
+            } else if let Ok(call) = calls.try_recv() {
                 Wake::Call(Some(call))
             } else if let Ok(report) = self.reports.1.try_recv() {
                 Wake::Report(report)
             } else {
-                return Ok(());
+                break;
             };
-            self.take(now, wake)?;
+            self.take(wake)?;
         }
+        Ok(())
     }
 
-    fn take(&mut self, now: Uptime, wake: Wake) -> Result<(), Close> {
+    fn take(&mut self, wake: Wake) -> Result<(), Close> {
         let input = match wake {
-            Wake::Deadline => Input::DeadlinePassed,
-            Wake::Report(Report::Input(input)) => input,
+            Wake::Input(input) | Wake::Report(Report::Input(input)) => input,
             Wake::Report(Report::Lost(link, fault)) => self.lost(link, fault),
             Wake::Call(Some(Call::Command { command, answer, ending })) => {
                 self.last_command += 1;
@@ -184,12 +190,9 @@ impl Driver {
             Wake::Call(Some(Call::Close(answer))) => return Err(Some(answer)),
             Wake::Call(None) => return Err(None),
         };
-        for output in self.core.handle(now, input) {
-            if let Output::Write(writes) = &output {
-                self.writes += writes.len();
-            }
-            self.outputs.push_back(output);
-        }
+        let outputs = self.core.handle(self.clock.uptime(), input);
+        self.events += outputs.iter().map(Output::event_count).sum::<usize>();
+        self.outputs.extend(outputs);
         Ok(())
     }
 
@@ -204,34 +207,41 @@ impl Driver {
 
     /// Performs what the core wanted: first everything that must be kept, as one transaction, then the rest.
     async fn perform(&mut self) -> Result<(), StoreError> {
-        let outputs = std::mem::take(&mut self.outputs);
-        let mut writes = Vec::with_capacity(std::mem::take(&mut self.writes));
-        let mut others = Vec::with_capacity(outputs.len());
-        for output in outputs {
-            match output {
-                Output::Write(more) => writes.extend(more),
-                other => others.push(other),
+        self.events = 0;
+        let mut outputs = std::mem::take(&mut self.outputs);
+        let mut writes = Vec::new();
+        for output in &mut outputs {
+            if let Output::Write(more) = output {
+                writes.append(more);
             }
         }
         if !writes.is_empty() {
-            let session = writes.iter().rev().find_map(|write| match write {
-                Write::Session(session) => Some(session.clone()),
-                _ => None,
-            });
-            self.store.write(writes).await?;
-            if session.is_some() {
-                self.session.send_replace(session);
-            }
+            self.store(writes).await?;
         }
-        for output in others {
+        for output in outputs {
             match output {
-                Output::Write(_) => unreachable!("writes were taken out above"),
+                // Stored above.
+                Output::Write(_) => {}
                 Output::Dial(link, server) => self.dial(link, server),
                 Output::HangUp(link) => self.hang_up(link).await,
                 Output::Send(link, frame) => self.send(link, frame),
                 Output::Answer(command, answer) => self.answer(command, answer),
                 Output::Signal(signal) => self.signal(signal),
             }
+        }
+        Ok(())
+    }
+
+    async fn store(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        let mut session = None;
+        for write in &writes {
+            if let Write::Session(newest) = write {
+                session = Some(newest.clone());
+            }
+        }
+        self.store.write(writes).await?;
+        if session.is_some() {
+            self.session.send_replace(session);
         }
         Ok(())
     }
@@ -266,9 +276,8 @@ impl Driver {
 
     /// Tells the core of a link that ended here and not at the peer.
     fn report_lost(&mut self, link: LinkId, fault: TransportError) {
-        let reports = self.reports.0.clone();
-        // A task, because the queue is bounded and this very loop is what empties it.
-        tokio::spawn(async move { reports.send(Report::Lost(link, fault)).await });
+        let input = self.lost(link, fault);
+        self.own_inputs.push_back(input);
     }
 
     fn answer(&mut self, command: CommandId, answer: Result<Reply, Refusal>) {
@@ -276,9 +285,12 @@ impl Driver {
         if let (Ok(Reply::Accepted(entry)), Some(ending)) = (&answer, ending) {
             self.endings.insert(entry.token, ending);
         }
-        let answer = answer.map_err(|refusal| match refusal {
-            Refusal::Offline => Error::Offline { cause: self.last_fault.clone() },
-            refusal => Error::Refused(refusal),
+        let answer = answer.map_err(|refusal| {
+            if refusal == Refusal::Offline {
+                Error::Offline { cause: self.last_fault.clone() }
+            } else {
+                Error::Refused(refusal)
+            }
         });
         // The caller may have stopped waiting; what it asked for is done all the same.
         caller.send(answer).ok();
@@ -293,15 +305,16 @@ impl Driver {
                 self.link_state.send_replace(state.clone());
             }
             Signal::Outbox { entry, event, cancelled } => {
-                let ending = match entry.state {
-                    _ if *cancelled => Some(Ending::Cancelled),
-                    OutboxState::Settled => Some(Ending::Settled(entry.clone(), event.clone())),
-                    OutboxState::Failed => Some(Ending::Failed(entry.clone())),
-                    OutboxState::Queued | OutboxState::Sending | OutboxState::Uncertain => None,
-                };
-                if let Some(ending) = ending
-                    && let Some(waiting) = self.endings.remove(&entry.token)
-                {
+                let ended = *cancelled || matches!(entry.state, OutboxState::Settled | OutboxState::Failed);
+                if ended && let Some(waiting) = self.endings.remove(&entry.token) {
+                    let ending = if *cancelled {
+                        Ending::Cancelled
+                    } else if entry.state == OutboxState::Failed {
+                        Ending::Failed(entry.clone())
+                    } else {
+                        Ending::Settled(entry.clone(), event.clone())
+                    };
+                    // Dropping the handle means only that nobody wants to know.
                     waiting.send(ending).ok();
                 }
             }
@@ -322,6 +335,9 @@ impl Driver {
             link.hang_up().await;
         }
         self.link_state.send_replace(LinkState::Offline);
+        // A new core counts links from the beginning: what the old ones still report must not reach it.
+        self.reports = mpsc::channel(REPORTS_WAITING_MAX);
+        self.own_inputs.clear();
         let mut delay = RESTORE_DELAY;
         let saved = loop {
             let store = self.store.clone();

@@ -1,5 +1,6 @@
 //! What applications are told: the events of the published interface, typed, after they are on disk.
 
+use super::messenger::Shared;
 use super::{Conversation, Message, Messenger};
 use crate::model::{
     Action, ConversationId, Event, EventBody, MessageContent, Notice, OutboxEntry, Sequence, Timestamp, User, UserId,
@@ -301,7 +302,7 @@ impl MessageEvent {
 
 /// Returns the events from now on; the stream ends when the engine is closed or its last handle is gone.
 pub(crate) fn stream(
-    messenger: std::sync::Weak<super::messenger::Shared>,
+    messenger: Weak<Shared>,
     signals: Option<broadcast::Receiver<Arc<Signal>>>,
 ) -> impl Stream<Item = MessengerEvent> + Send + Unpin + 'static {
     Box::pin(futures_util::stream::unfold((messenger, signals), |(messenger, signals)| async move {
@@ -341,6 +342,15 @@ impl Callbacks {
         registered.next += 1;
         registered.callbacks.push((number, Arc::new(callback)));
         Subscription { number, callbacks: Arc::downgrade(&self.0) }
+    }
+
+    /// Forgets all of them: what they own must not outlive the engine.
+    pub(crate) fn clear(&self) {
+        let forgotten = {
+            let mut registered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut registered.callbacks)
+        };
+        drop(forgotten);
     }
 
     /// Calls everyone, with no lock held: a callback may subscribe, unsubscribe and call the engine.

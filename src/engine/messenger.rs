@@ -18,7 +18,8 @@ use crate::protocol::CONVERSATIONS_MAX;
 use crate::store::Store;
 use crate::sync::{Command, LinkState, Query, Reply, Signal};
 use futures_util::Stream;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Once, Weak};
+use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 /// Commands waiting for the driver; a caller beyond that waits its turn.
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     /// Weak, so that streams end when the driver does.
     signals: broadcast::WeakSender<Arc<Signal>>,
     callbacks: Callbacks,
+    callbacks_started: Once,
+    runtime: Handle,
 }
 
 /// An intent that is durable, and where its end will be told.
@@ -77,7 +80,7 @@ impl Messenger {
         let (store, saved) = opened.await.map_err(|_stopped| Error::Closed)??;
 
         let (calls, waiting_calls) = mpsc::channel(CALLS_WAITING_MAX);
-        let (signals, callback_signals) = broadcast::channel(events::EVENTS_WAITING_MAX);
+        let (signals, _) = broadcast::channel(events::EVENTS_WAITING_MAX);
         let (link_sender, link) = watch::channel(LinkState::default());
         let (session_sender, session) = watch::channel(saved.session.clone());
         let shared = Shared {
@@ -89,15 +92,12 @@ impl Messenger {
             session,
             signals: signals.downgrade(),
             callbacks: Callbacks::default(),
+            callbacks_started: Once::new(),
+            runtime: Handle::current(),
         };
-        let messenger = Self { shared: Arc::new(shared) };
-        tokio::spawn(call_back(
-            messenger.shared.callbacks.clone(),
-            events::stream(Arc::downgrade(&messenger.shared), Some(callback_signals)),
-        ));
         let driver = Driver::new(Clock::start(), store, saved, config.settings, link_sender, session_sender, signals);
         tokio::spawn(driver.run(waiting_calls));
-        Ok(messenger)
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Ends the engine: nothing more is accepted, the connection is given up, the file is closed.
@@ -264,7 +264,11 @@ impl Messenger {
     /// with nothing locked. One that takes long holds up the others, never the engine. A callback that owns
     /// a [`Messenger`] keeps the engine from ending by itself.
     pub fn on_event(&self, callback: impl Fn(&MessengerEvent) + Send + Sync + 'static) -> Subscription {
-        self.shared.callbacks.add(callback)
+        let subscription = self.shared.callbacks.add(callback);
+        self.shared.callbacks_started.call_once(|| {
+            self.shared.runtime.spawn(call_back(self.shared.callbacks.clone(), self.events()));
+        });
+        subscription
     }
 
     /// Runs a command of the core.
@@ -343,4 +347,5 @@ async fn call_back(callbacks: Callbacks, mut events: impl Stream<Item = Messenge
         }
         callbacks.call(&event);
     }
+    callbacks.clear();
 }

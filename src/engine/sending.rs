@@ -31,8 +31,11 @@ pub struct Sending<T> {
     outcome: Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>,
 }
 
-impl<T: Outcome> Sending<T> {
-    pub(crate) fn new(messenger: &Messenger, accepted: Accepted) -> Self {
+impl<T> Sending<T> {
+    pub(crate) fn new(messenger: &Messenger, accepted: Accepted) -> Self
+    where
+        T: Outcome,
+    {
         let (token, ending) = (accepted.entry.token, accepted.ending);
         let engine = messenger.clone();
         let outcome = Box::pin(async move {
@@ -53,9 +56,7 @@ impl<T: Outcome> Sending<T> {
         });
         Self { messenger: messenger.clone(), token, outcome }
     }
-}
 
-impl<T> Sending<T> {
     /// Returns our own id of it, under which the outbox lists it.
     pub const fn token(&self) -> ClientToken {
         self.token
