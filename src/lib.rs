@@ -1,12 +1,10 @@
 //! Backscroll: an offline-first messaging engine that applications embed.
 
-#[path = "engine/interim_store.rs"]
-pub mod store;
-
 pub mod engine;
 mod error;
 pub mod model;
 pub mod protocol;
+pub mod store;
 pub mod sync;
 
 pub use engine::{Config, Conversation, Message, Messenger, MessengerEvent, Sending};

@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "everything else is handed the time, a seed or an id from here")]
 
 use crate::model::{ClientToken, Timestamp, Uptime};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -29,11 +29,6 @@ impl Clock {
             Some(at) => tokio::time::sleep_until(at).await,
             None => std::future::pending().await,
         }
-    }
-
-    /// Waits for a time.
-    pub(crate) async fn pause(self, time: Duration) {
-        tokio::time::sleep(time).await;
     }
 }
 

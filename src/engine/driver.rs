@@ -8,12 +8,13 @@
 //! that the core gave ahead of it is performed, but never after one that it gave behind.
 
 use super::clock::{self, Clock};
+use super::open_store::OpenStore;
 use super::sending::Ending;
 use super::transport::{Dialer, Link, Report, TransportError};
 use crate::error::Error;
 use crate::model::{ClientToken, OutboxState, ServerAddress, Session};
 use crate::protocol::ClientFrame;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 use crate::sync::{
     Command, CommandId, Core, Input, LinkId, LinkState, Output, Refusal, Reply, SavedState, Settings, Signal, Write,
 };
@@ -29,12 +30,11 @@ const REPORTS_WAITING_MAX: usize = 1_024;
 const BATCH_EVENTS_MAX: usize = 1_000;
 /// How long inputs are collected into one transaction: below what a person notices.
 const BATCH_TIME_MAX: Duration = Duration::from_millis(50);
-/// Delay before the store is read again after that failed; doubled each time.
+/// Delay before going on after the store failed, doubled each time: a disk that is full stays full for a while,
+/// and each attempt costs the server a login.
 const RESTORE_DELAY: Duration = Duration::from_millis(100);
-/// Greatest delay before the store is read again.
+/// Greatest delay before going on after the store failed.
 const RESTORE_DELAY_MAX: Duration = Duration::from_secs(5);
-/// How long closing may take.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a handle asks of the driver.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub(crate) enum Call {
         ending: Option<oneshot::Sender<Ending>>,
     },
     /// End the engine.
-    Close(oneshot::Sender<Result<(), Error>>),
+    Close(oneshot::Sender<()>),
 }
 
 /// A command that the core has not answered yet.
@@ -66,13 +66,13 @@ enum Wake {
     Call(Option<Call>),
 }
 
-/// Why the loop ends.
-type Close = Option<oneshot::Sender<Result<(), Error>>>;
+/// Why the loop ends: someone closed the engine and waits for it, or nobody is left.
+type Close = Option<oneshot::Sender<()>>;
 
 /// The owner of the core.
 pub(crate) struct Driver {
     clock: Clock,
-    store: Store,
+    store: OpenStore,
     settings: Settings,
     core: Core,
     /// Outputs not yet performed, and how many events they store.
@@ -87,6 +87,8 @@ pub(crate) struct Driver {
     reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
     pending: BTreeMap<CommandId, Pending>,
     last_command: u64,
+    /// How long the next failure of the store is waited out.
+    restore_delay: Duration,
     /// Who waits for the end of an outbox entry; one for each entry at most, so bounded by the outbox.
     endings: BTreeMap<ClientToken, oneshot::Sender<Ending>>,
     link_state: watch::Sender<LinkState>,
@@ -97,7 +99,7 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(
         clock: Clock,
-        store: Store,
+        store: OpenStore,
         saved: SavedState,
         settings: Settings,
         link_state: watch::Sender<LinkState>,
@@ -118,6 +120,7 @@ impl Driver {
             reports: mpsc::channel(REPORTS_WAITING_MAX),
             pending: BTreeMap::new(),
             last_command: 0,
+            restore_delay: RESTORE_DELAY,
             endings: BTreeMap::new(),
             link_state,
             session,
@@ -131,16 +134,18 @@ impl Driver {
             if let Err(close) = self.handle_what_is_ready(&mut calls).await {
                 break close;
             }
-            if let Err(error) = self.perform().await {
-                self.recover(error).await;
+            if let Err(error) = self.perform().await
+                && let Err(close) = self.recover(error, &mut calls).await
+            {
+                break close;
             }
         };
         // From here on nothing more is accepted: senders of calls find the channel closed.
         drop(calls);
-        let outcome = self.end().await;
+        self.end().await;
         if let Some(answer) = closing {
             // Whoever closed may have stopped waiting.
-            answer.send(outcome).ok();
+            answer.send(()).ok();
         }
     }
 
@@ -232,7 +237,7 @@ impl Driver {
         Ok(())
     }
 
-    async fn store(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+    async fn store(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {
         let mut session = None;
         for write in &writes {
             if let Write::Session(newest) = write {
@@ -240,6 +245,7 @@ impl Driver {
             }
         }
         self.store.write(writes).await?;
+        self.restore_delay = RESTORE_DELAY;
         if session.is_some() {
             self.session.send_replace(session);
         }
@@ -325,9 +331,11 @@ impl Driver {
     }
 
     /// Goes on after a failed commit: nothing that the core believed since is true.
-    async fn recover(&mut self, error: StoreError) {
+    ///
+    /// Until the store can be read again, commands are answered with why it cannot.
+    async fn recover(&mut self, error: StoreError, calls: &mut mpsc::Receiver<Call>) -> Result<(), Close> {
         tracing::error!(%error, "could not store; starting again from what is stored");
-        let error = Arc::new(error);
+        let mut error = Arc::new(error);
         for (_, pending) in std::mem::take(&mut self.pending) {
             pending.answer.send(Err(Error::Store(Arc::clone(&error)))).ok();
         }
@@ -338,26 +346,44 @@ impl Driver {
         // A new core counts links from the beginning: what the old ones still report must not reach it.
         self.reports = mpsc::channel(REPORTS_WAITING_MAX);
         self.own_inputs.clear();
-        let mut delay = RESTORE_DELAY;
         let saved = loop {
-            let store = self.store.clone();
-            match tokio::task::spawn_blocking(move || store.saved_state()).await {
-                Ok(Ok(saved)) => break saved,
-                Ok(Err(error)) => tracing::error!(%error, "could not read the store"),
-                Err(stopped) => tracing::error!(%stopped, "could not read the store"),
+            self.refuse_calls(&error, calls).await?;
+            self.restore_delay = (self.restore_delay * 2).min(RESTORE_DELAY_MAX);
+            match self.store.saved_state().await {
+                Ok(saved) => break saved,
+                Err(unreadable) => {
+                    tracing::error!(error = %unreadable, "could not read the store");
+                    error = Arc::new(unreadable);
+                }
             }
-            self.clock.pause(delay).await;
-            delay = (delay * 2).min(RESTORE_DELAY_MAX);
         };
         self.session.send_replace(saved.session.clone());
         self.core = Core::restore(saved, self.settings.clone(), clock::seed(), self.clock.uptime());
+        Ok(())
+    }
+
+    /// Waits before the store is tried again.
+    async fn refuse_calls(&self, error: &Arc<StoreError>, calls: &mut mpsc::Receiver<Call>) -> Result<(), Close> {
+        let due = self.clock.uptime().after(self.restore_delay);
+        loop {
+            tokio::select! {
+                () = self.clock.reach(Some(due)) => return Ok(()),
+                call = calls.recv() => match call {
+                    Some(Call::Command { answer, .. }) => drop(answer.send(Err(Error::Store(Arc::clone(error))))),
+                    Some(Call::Close(answer)) => return Err(Some(answer)),
+                    None => return Err(None),
+                },
+            }
+        }
     }
 
     /// Gives up the link and closes the file.
-    async fn end(mut self) -> Result<(), Error> {
+    async fn end(mut self) {
         if let Some(link) = self.link.take() {
             link.hang_up().await;
         }
-        self.store.close(CLOSE_TIMEOUT).await.map_err(Error::from)
+        if !self.store.close().await {
+            tracing::warn!("the store is still closing");
+        }
     }
 }

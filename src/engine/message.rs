@@ -48,7 +48,8 @@ impl Message {
         let (text, payload) = match (text, payload) {
             (Some(text), Some(payload)) => (text, Some(payload)),
             (text, payload) => {
-                let newest = self.messenger.message(message).await?.ok_or(Error::NotHeld(message))?;
+                let newest =
+                    self.messenger.message(self.data.conversation, message).await?.ok_or(Error::NotHeld(message))?;
                 (text.unwrap_or_else(|| newest.text.clone()), payload.or_else(|| newest.payload.clone()))
             }
         };

@@ -6,6 +6,7 @@ use super::events::{
     self, Callbacks, ConversationEvent, ConversationServiceEvent, MessageEvent, MessengerEvent, MessengerEventType,
     StatusEvent, Subscription, UserEvent,
 };
+use super::open_store::OpenStore;
 use super::sending::{Ending, Outcome};
 use super::transport::Dialer;
 use super::{Config, Conversation, Message, Sending};
@@ -15,9 +16,9 @@ use crate::model::{
     RawJson, Sequence, ServerAddress, Session, Timestamp, UserId, UserName,
 };
 use crate::protocol::CONVERSATIONS_MAX;
-use crate::store::Store;
 use crate::sync::{Command, LinkState, Query, Reply, Signal};
 use futures_util::Stream;
+use std::path::PathBuf;
 use std::sync::{Arc, Once, Weak};
 use tokio::runtime::Handle;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -38,11 +39,11 @@ pub struct Messenger {
 #[derive(Debug)]
 pub(crate) struct Shared {
     calls: mpsc::Sender<Call>,
-    pub(super) store: Store,
+    pub(super) store: OpenStore,
     /// The server of the next login, if the configuration names one.
     server: Option<ServerAddress>,
     allow_plain: bool,
-    link: watch::Receiver<LinkState>,
+    pub(super) link: watch::Receiver<LinkState>,
     session: watch::Receiver<Option<Session>>,
     /// Weak, so that streams end when the driver does.
     signals: broadcast::WeakSender<Arc<Signal>>,
@@ -71,14 +72,8 @@ impl Messenger {
         if let Some(server) = &server {
             Dialer::new(server, config.allow_plain_loopback).map_err(Error::Address)?;
         }
-        let path = config.store;
-        let opened = tokio::task::spawn_blocking(move || {
-            let store = Store::open(&path)?;
-            let saved = store.saved_state()?;
-            Ok::<_, Error>((store, saved))
-        });
-        let (store, saved) = opened.await.map_err(|_stopped| Error::Closed)??;
-
+        let store = OpenStore::open(config.store).await?;
+        let saved = store.saved_state().await?;
         let (calls, waiting_calls) = mpsc::channel(CALLS_WAITING_MAX);
         let (signals, _) = broadcast::channel(events::EVENTS_WAITING_MAX);
         let (link_sender, link) = watch::channel(LinkState::default());
@@ -100,19 +95,41 @@ impl Messenger {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Ends the engine: nothing more is accepted, the connection is given up, the file is closed.
+    /// Opens a file strictly for reading, be it in use elsewhere or not. Nothing of it is changed.
     ///
-    /// What was accepted is kept, and goes on when the file is opened again. Calling it twice does no harm.
+    /// The handle serves local reads; all else ends with [`Error::Closed`], and there are no events.
     ///
     /// # Errors
     ///
-    /// [`Error::Store`] when the file could not be closed in order.
-    pub async fn close(&self) -> Result<(), Error> {
+    /// [`Error::Store`] when there is no such file or it cannot be read.
+    pub async fn inspect(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let store = OpenStore::inspect(path.into()).await?;
+        let saved = store.saved_state().await?;
+        let shared = Shared {
+            calls: mpsc::channel(1).0,
+            store,
+            server: None,
+            allow_plain: false,
+            link: watch::channel(LinkState::SignedOut).1,
+            session: watch::channel(saved.session).1,
+            signals: broadcast::channel(1).0.downgrade(),
+            callbacks: Callbacks::default(),
+            callbacks_started: Once::new(),
+            runtime: Handle::current(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Ends the engine: nothing more is accepted, the connection is given up, the file is closed.
+    ///
+    /// What was accepted is kept, and goes on when the file is opened again. Calling it twice does no harm.
+    /// Takes two seconds at most; whatever a slow disk has not finished by then goes on in the background.
+    pub async fn close(&self) {
         let (answer, closed) = oneshot::channel();
-        if self.shared.calls.send(Call::Close(answer)).await.is_err() {
-            return Ok(());
+        if self.shared.calls.send(Call::Close(answer)).await.is_ok() {
+            // Ends without an answer when another handle closed first.
+            closed.await.ok();
         }
-        closed.await.unwrap_or(Ok(()))
     }
 
     /// Proves to the configured server who the user is; returns the number that messaging gave the user.

@@ -8,9 +8,11 @@ mod clock;
 mod config;
 mod conversation;
 mod driver;
+mod echo;
 mod events;
 mod message;
 mod messenger;
+mod open_store;
 mod reading;
 mod sending;
 mod transport;
@@ -23,8 +25,8 @@ pub use events::{
 };
 pub use message::Message;
 pub use messenger::Messenger;
-pub use reading::{
-    ConversationSummary, Freshness, Gap, Hole, ListPosition, OutboxCounts, Overview, TimelineItem, Verification, Window,
-};
+pub use reading::{ConversationSummary, Freshness, TimelineItem};
 pub use sending::Sending;
 pub use transport::TransportError;
+
+pub use crate::store::{Finding, HoleRow, Overview, Preview, Window};

@@ -3,7 +3,7 @@
 use super::events::{ConversationEvent, ConversationServiceEvent, MessageEvent, MessengerEventType};
 use super::{Messenger, messenger::Accepted};
 use crate::error::Error;
-use crate::model::{ClientToken, ErrorCode, Event, Intent, OutboxEntry};
+use crate::model::{Action, ClientToken, ErrorCode, Event, Intent, OutboxEntry, Sequence};
 use crate::sync::Command;
 use std::fmt;
 use std::pin::Pin;
@@ -40,13 +40,7 @@ impl<T> Sending<T> {
         let engine = messenger.clone();
         let outcome = Box::pin(async move {
             match ending.await {
-                Ok(Ending::Settled(entry, event)) => {
-                    let event = match event {
-                        Some(event) => Some(event),
-                        None => engine.settling_event(&entry).await?,
-                    };
-                    T::of(&engine, &entry, event.as_ref()).ok_or(Error::EventUnknown)
-                }
+                Ok(Ending::Settled(entry, event)) => T::of(&engine, entry, event).await,
                 Ok(Ending::Failed(entry)) => {
                     Err(entry.error.unwrap_or_else(|| ErrorCode::SomethingWentWrong.into()).into())
                 }
@@ -89,33 +83,63 @@ impl<T> fmt::Debug for Sending<T> {
 
 /// What settling gives the one who waits.
 pub(crate) trait Outcome: Sized + Send + 'static {
-    /// Types the end of `entry`; `None` when the event that settled it is not known.
-    fn of(messenger: &Messenger, entry: &OutboxEntry, event: Option<&Event>) -> Option<Self>;
-}
-
-impl Outcome for ConversationEvent {
-    fn of(messenger: &Messenger, _entry: &OutboxEntry, event: Option<&Event>) -> Option<Self> {
-        Self::from_event(messenger, event?, true)
-    }
+    /// Types the end of `entry`, with the event that settled it where that is at hand.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EventUnknown`] when the file does not hold that event yet, [`Error::Store`].
+    fn of(
+        messenger: &Messenger,
+        entry: OutboxEntry,
+        event: Option<Event>,
+    ) -> impl Future<Output = Result<Self, Error>> + Send;
 }
 
 impl Outcome for MessageEvent {
-    fn of(messenger: &Messenger, _entry: &OutboxEntry, event: Option<&Event>) -> Option<Self> {
-        Self::from_event(messenger, event?, true)
+    async fn of(messenger: &Messenger, entry: OutboxEntry, event: Option<Event>) -> Result<Self, Error> {
+        let event = match event {
+            Some(event) => Some(event),
+            None => messenger.settling_event(entry).await?,
+        };
+        event.and_then(|event| Self::from_event(messenger, &event, true)).ok_or(Error::EventUnknown)
+    }
+}
+
+impl Outcome for ConversationEvent {
+    async fn of(messenger: &Messenger, entry: OutboxEntry, event: Option<Event>) -> Result<Self, Error> {
+        let made = match entry.intent {
+            Intent::CreateConversation(_) => entry.settlement.and_then(|settlement| settlement.conversation),
+            Intent::AddParticipants { .. }
+            | Intent::SendMessage { .. }
+            | Intent::EditMessage { .. }
+            | Intent::RemoveMessage { .. }
+            | Intent::MarkAsRead { .. } => None,
+        };
+        let event = match event {
+            Some(event) => Some(event),
+            None => messenger.settling_event(entry).await?,
+        };
+        if let Some(event) = event.and_then(|event| Self::from_event(messenger, &event, true)) {
+            return Ok(event);
+        }
+        // A description can tell that a conversation was made before its history is fetched.
+        let made = made.ok_or(Error::EventUnknown)?;
+        let summary = messenger.conversation(made).await?.ok_or(Error::EventUnknown)?;
+        Ok(Self {
+            kind: MessengerEventType::CreateConversation,
+            action: Action::CreateConversation,
+            initiator: messenger.my_id(),
+            sequence: Sequence::FIRST,
+            timestamp: summary.conversation.created_at,
+            live: true,
+            conversation: summary.conversation,
+        })
     }
 }
 
 impl Outcome for ConversationServiceEvent {
-    fn of(messenger: &Messenger, entry: &OutboxEntry, _event: Option<&Event>) -> Option<Self> {
-        match entry.intent {
-            Intent::MarkAsRead { conversation, sequence } => {
-                Some(Self { kind: MessengerEventType::Read, conversation, initiator: messenger.my_id(), sequence })
-            }
-            Intent::CreateConversation(_)
-            | Intent::AddParticipants { .. }
-            | Intent::SendMessage { .. }
-            | Intent::EditMessage { .. }
-            | Intent::RemoveMessage { .. } => None,
-        }
+    async fn of(messenger: &Messenger, entry: OutboxEntry, _event: Option<Event>) -> Result<Self, Error> {
+        let Intent::MarkAsRead { conversation, sequence } = entry.intent else { return Err(Error::EventUnknown) };
+        Ok(Self { kind: MessengerEventType::Read, conversation, initiator: messenger.my_id(), sequence })
     }
 }
