@@ -10,10 +10,11 @@ use super::pending::{Heads, Purpose, Range};
 use super::{HoleReason, Refusal, Reply, Signal, Write};
 use crate::model::{
     Conversation, ConversationId, ErrorClass, ErrorCode, Event, EventBody, Membership, MessagingError, Notice, Ranges,
-    RequestId, Sequence, SequenceRange, without_token_in_custom_data,
+    RequestId, Sequence, SequenceRange, UserId, without_token_in_custom_data,
 };
 use crate::protocol::{CONVERSATIONS_MAX, Push, ServerChat};
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 impl Core {
     pub(super) fn chat(&mut self, chat: ServerChat) {
@@ -69,7 +70,7 @@ impl Core {
         }
     }
 
-    fn read_mark(&mut self, conversation: ConversationId, user: crate::model::UserId, sequence: Sequence) {
+    fn read_mark(&mut self, conversation: ConversationId, user: UserId, sequence: Sequence) {
         // A mark of ours that is on its way is newer than what the server says of us.
         let on_its_way = if self.me() == Some(user) { self.outbox.own_read_mark(conversation) } else { None };
         if on_its_way.is_none_or(|own| own <= sequence) {
@@ -191,7 +192,8 @@ impl Core {
 
     /// Puts conversations in line for a comparison of heads: on screen first, then the latest.
     pub(super) fn compare_heads(&mut self, mut ids: Vec<ConversationId>) {
-        ids.retain(|id| !self.heads.contains(id));
+        let waiting: BTreeSet<ConversationId> = self.heads.iter().copied().collect();
+        ids.retain(|id| !waiting.contains(id));
         let focus = self.ledger.focus().to_vec();
         ids.sort_by_key(|id| {
             let on_screen = focus.iter().position(|focused| focused == id).unwrap_or(usize::MAX);

@@ -21,6 +21,9 @@ use std::collections::{BTreeSet, VecDeque};
 /// bound memory to some hundreds of events.
 const CATCH_UP_WINDOW: usize = 8;
 
+/// Entries of the outbox under way at once, each in a lane of its own.
+const OUTBOX_WINDOW: usize = 32;
+
 /// The state machine.
 #[derive(Debug)]
 pub struct Core {
@@ -54,6 +57,8 @@ pub struct Core {
     pub(super) tail_check_from: Option<ConversationId>,
     /// Whether the outbox had its turn last; it and catching up alternate.
     outbox_had_turn: bool,
+    /// Whether everything was held at some moment of the present link.
+    was_live: bool,
     reported: LinkState,
     out: Vec<Output>,
 }
@@ -93,6 +98,7 @@ impl Core {
             tail_check_at: now,
             tail_check_from: None,
             outbox_had_turn: false,
+            was_live: false,
             reported: LinkState::SignedOut,
             settings,
             out: Vec::new(),
@@ -235,9 +241,13 @@ impl Core {
     fn has_work(&self) -> bool {
         !self.queries.is_empty()
             || self.wants_own_user
-            || self.outbox.next_ready().is_some()
+            || self.may_send_entry()
             || (self.pending.catch_up_count() < CATCH_UP_WINDOW
                 && (!self.heads.is_empty() || (self.knows_own_user && self.ledger.is_wanting())))
+    }
+
+    fn may_send_entry(&self) -> bool {
+        self.outbox.next_ready().is_some() && self.pending.outbox_count() < OUTBOX_WINDOW
     }
 
     /// Sends what the pace allows.
@@ -249,7 +259,7 @@ impl Core {
                 self.ask_query(id, query);
             } else if self.outbox_had_turn && self.ask_for_history() {
                 self.outbox_had_turn = false;
-            } else if let Some(entry) = self.outbox.next_ready().cloned() {
+            } else if let Some(entry) = self.outbox.next_ready().filter(|_| self.may_send_entry()).cloned() {
                 self.outbox_had_turn = true;
                 self.send_entry(entry);
             } else {
@@ -354,8 +364,9 @@ impl Core {
 
     /// The link is gone, for whatever reason.
     pub(super) fn link_lost(&mut self) {
-        let was_dialing = !matches!(self.link.phase, Phase::Ready);
+        let had_worked = self.knows_own_user;
         self.knows_own_user = false;
+        self.was_live = false;
         self.wants_own_user = false;
         self.idempotent = false;
         self.heads.clear();
@@ -372,13 +383,14 @@ impl Core {
             self.record(entry);
         }
         self.login_lost();
-        let delay = self.link.backoff.fail(&mut self.rng);
-        // The first attempt after a link that worked is worth making at once.
-        let until = if was_dialing { self.now.after(delay) } else { self.now };
+        // After a link that worked the next may come soon, but not of all clients in the same instant.
+        let delay = self.link.backoff.fail(&mut self.rng).mul_f64(if had_worked { self.rng.f64() } else { 1.0 });
+        let until = self.now.after(delay);
         self.link.phase = if self.can_log_in() { Phase::Down { until } } else { Phase::Idle };
     }
 
     fn report(&mut self) {
+        self.was_live |= self.link.phase == Phase::Ready && self.is_caught_up();
         let state = match self.link.phase {
             Phase::Idle => LinkState::SignedOut,
             Phase::Down { .. } => LinkState::Offline,
@@ -393,9 +405,11 @@ impl Core {
     }
 
     fn is_caught_up(&self) -> bool {
+        // Once live, reading heads again takes nothing back: only what it brings to light does.
+        let heads_compared = self.was_live || (self.heads.is_empty() && !self.pending.awaits_heads());
         self.knows_own_user
-            && self.heads.is_empty()
-            && self.pending.catch_up_count() == 0
+            && heads_compared
+            && !self.pending.awaits_history()
             && !self.ledger.is_wanting()
             && self.ledger.next_wake().is_none()
     }

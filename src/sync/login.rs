@@ -11,7 +11,7 @@ use super::core::{Core, LoginCommand};
 use super::link::{Attempt, Phase};
 use super::pending::Purpose;
 use super::{CommandId, Refusal, Reply, Signal, Write};
-use crate::model::{Credentials, Membership, Secret, Session, Tokens, User, UserName};
+use crate::model::{ConversationId, Credentials, Membership, Secret, Session, Tokens, User, UserName};
 use crate::protocol::{
     Announcement, ClientFrame, ClientRpc, LoginOptions, REQUEST_TIMEOUT, Request, ServerRpc, UserKey,
 };
@@ -151,7 +151,6 @@ impl Core {
             self.keep_tokens(tokens);
         }
         self.link.phase = Phase::Ready;
-        self.link.backoff.reset();
         self.link.ping_now(self.now.after(self.settings.ping_interval));
         self.wants_own_user = true;
     }
@@ -218,6 +217,8 @@ impl Core {
             self.answer(login.id, Ok(Reply::LoggedIn(user.id, user.name.clone())));
         }
         self.knows_own_user = true;
+        // Not before: a server that takes logins and then fails must not be dialled in a tight loop.
+        self.link.backoff.reset();
         self.tail_check_at = self.now.after(self.settings.tail_check_interval);
         if let Some(private) = &user.private {
             self.compare_list(
@@ -230,12 +231,8 @@ impl Core {
     }
 
     /// Compares the conversations held with the server's list.
-    fn compare_list(
-        &mut self,
-        member: &BTreeSet<crate::model::ConversationId>,
-        left: &BTreeSet<crate::model::ConversationId>,
-    ) {
-        let mut wanted: Vec<_> = Vec::new();
+    fn compare_list(&mut self, member: &BTreeSet<ConversationId>, left: &BTreeSet<ConversationId>) {
+        let mut wanted: BTreeSet<ConversationId> = member.clone();
         let known: Vec<_> = self.ledger.iter().map(|(id, track)| (id, track.membership)).collect();
         for (id, membership) in known {
             let now = if member.contains(&id) {
@@ -250,7 +247,7 @@ impl Core {
             if now != membership {
                 self.set_membership(id, now);
                 // What happened up to the leaving, or since the return, is not known.
-                wanted.push(id);
+                wanted.insert(id);
             }
         }
         for (ids, membership) in [(member, Membership::Member), (left, Membership::Left)] {
@@ -258,12 +255,11 @@ impl Core {
                 if self.ledger.get(*id).is_none() {
                     self.ledger.ensure(*id, membership);
                     self.write(Write::Membership(*id, membership));
-                    wanted.push(*id);
+                    wanted.insert(*id);
                 }
             }
         }
         wanted.retain(|id| self.ledger.get(*id).is_some_and(|track| track.membership != Membership::Removed));
-        wanted.extend(member.iter().copied().filter(|id| !wanted.contains(id)).collect::<Vec<_>>());
-        self.compare_heads(wanted);
+        self.compare_heads(wanted.into_iter().collect());
     }
 }

@@ -117,6 +117,18 @@ impl Pending {
             .count()
     }
 
+    /// Returns how many entries of the outbox are under way.
+    pub(super) fn outbox_count(&self) -> usize {
+        self.requests.values().filter(|request| matches!(request.purpose, Purpose::Outbox(_))).count()
+    }
+
+    /// Returns whether a range that the ledger wants is being asked for.
+    pub(super) fn awaits_history(&self) -> bool {
+        self.requests
+            .values()
+            .any(|request| matches!(&request.purpose, Purpose::Range(range) if range.command.is_none()))
+    }
+
     /// Returns whether heads are being asked for.
     pub(super) fn awaits_heads(&self) -> bool {
         self.requests.values().any(|request| matches!(request.purpose, Purpose::Heads(_) | Purpose::OwnUser))
