@@ -142,6 +142,10 @@ impl Driver {
         };
         // From here on nothing more is accepted: senders of calls find the channel closed.
         drop(calls);
+        // What came before the end is still carried out.
+        if let Err(error) = self.perform().await {
+            tracing::error!(%error, "could not store while closing");
+        }
         self.end().await;
         if let Some(answer) = closing {
             // Whoever closed may have stopped waiting.
@@ -163,11 +167,7 @@ impl Driver {
             self.take(wake)?;
         }
         let began = self.clock.uptime();
-        while self.events < BATCH_EVENTS_MAX {
-            let now = self.clock.uptime();
-            if now.since(began) >= BATCH_TIME_MAX || self.core.deadline().is_some_and(|due| due <= now) {
-                break;
-            }
+        while self.events < BATCH_EVENTS_MAX && self.clock.uptime().since(began) < BATCH_TIME_MAX {
             let wake = if let Some(input) = self.own_inputs.pop_front() {
                 Wake::Input(input)
             } else if let Ok(call) = calls.try_recv() {
@@ -342,7 +342,6 @@ impl Driver {
         if let Some(link) = self.link.take() {
             link.hang_up().await;
         }
-        self.link_state.send_replace(LinkState::Offline);
         // A new core counts links from the beginning: what the old ones still report must not reach it.
         self.reports = mpsc::channel(REPORTS_WAITING_MAX);
         self.own_inputs.clear();
@@ -357,6 +356,7 @@ impl Driver {
                 }
             }
         };
+        self.link_state.send_replace(link_state_of(&saved));
         self.session.send_replace(saved.session.clone());
         self.core = Core::restore(saved, self.settings.clone(), clock::seed(), self.clock.uptime());
         Ok(())
@@ -386,4 +386,10 @@ impl Driver {
             tracing::warn!("the store is still closing");
         }
     }
+}
+
+/// Returns how things stand before the core has dialled.
+pub(crate) fn link_state_of(saved: &SavedState) -> LinkState {
+    let can_log_in = saved.session.as_ref().is_some_and(|session| session.tokens.is_some());
+    if can_log_in { LinkState::Offline } else { LinkState::SignedOut }
 }
