@@ -3,9 +3,12 @@
 //! A storage keeps facts and answers questions about them; it decides nothing. Two implementations
 //! behave alike: [`Memory`] for tests and simulations, [`Sqlite`] for a server that is to be kept.
 
+mod database;
 mod memory;
+mod rows;
 mod sqlite;
 
+pub(crate) use database::{failed, open, private_file};
 pub use memory::Memory;
 pub use sqlite::Sqlite;
 
