@@ -59,7 +59,7 @@ impl DecodeError {
         let (line, column) = (source.line(), source.column());
         let source = match source.classify() {
             Category::Syntax | Category::Eof | Category::Io => source,
-            Category::Data => serde_json::Error::custom("a member has another type, or comes twice"),
+            Category::Data => serde_json::Error::custom("a member is not as it should be, or comes twice"),
         };
         Self::Malformed { line, column, source }
     }

@@ -3,7 +3,7 @@
 //! The envelope is read first and the payload in a second pass, so that a faulty payload can still be
 //! answered by its request.
 
-use super::objects::{Checked, ParticipantObject, user_ids};
+use super::objects::{Asked, Checked, user_ids};
 use super::{ClientFault, rpc};
 use crate::model::{
     Action, ConversationConfig, ConversationId, ErrorCode, MessageId, Notification, Participant, RawJson, RequestId,
@@ -11,7 +11,7 @@ use crate::model::{
 };
 use crate::protocol::wire::{Array, Int, Object, Text, document, object_count, wire_objects};
 use crate::protocol::{ClientChat, ClientFrame, Request, UserKey};
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::value::RawValue;
 
 wire_objects! {
@@ -29,7 +29,7 @@ wire_objects! {
 
     Config<'de> {
         title = "title": String,
-        participants = "participants": Vec<ParticipantObject<'de>>,
+        participants = "participants": Vec<Asked>,
         direct = "direct": bool,
         public_join = "enable_public_join": bool,
         uber = "uber_conversation": bool,
@@ -53,7 +53,7 @@ wire_objects! {
 
     Participants<'de> {
         conversation = "uuid": ConversationId,
-        participants = "participants": Vec<ParticipantObject<'de>>,
+        participants = "participants": Vec<Asked>,
     }
 
     Removal<'de> {
@@ -67,7 +67,7 @@ wire_objects! {
     }
 
     Keys<'de> {
-        users = "users": Vec<Key<'de>>,
+        users = "users": Vec<Named>,
     }
 
     UserEdit<'de> {
@@ -108,7 +108,7 @@ wire_objects! {
     }
 }
 
-/// Takes a uuid from where one must stand.
+/// Takes a member that must be there.
 macro_rules! required {
     ($object:ident . $field:ident, $wire:literal) => {
         $object.$field.ok_or(concat!($wire, " is missing"))?
@@ -144,7 +144,7 @@ pub(super) fn decode(text: &str) -> Result<ClientFrame, ClientFault> {
 }
 
 fn read<'a, T: Deserialize<'a>>(payload: &'a RawValue) -> Checked<T> {
-    serde_json::from_str(payload.get()).map_err(|_| "a member of the payload has the wrong type")
+    serde_json::from_str(payload.get()).map_err(|_| "a member of the payload is not as it should be, or comes twice")
 }
 
 fn object(raw: Option<&RawValue>) -> Checked<Option<RawJson>> {
@@ -163,15 +163,22 @@ fn objects(raw: Option<&RawValue>) -> Checked<Option<RawJson>> {
     }
 }
 
-fn participants(list: Vec<ParticipantObject<'_>>) -> Checked<Vec<Participant>> {
-    list.into_iter().map(ParticipantObject::asked).collect()
+fn participants(list: Vec<Asked>) -> Vec<Participant> {
+    list.into_iter().map(|asked| asked.0).collect()
 }
 
-fn user_key(key: Key<'_>) -> Checked<UserKey> {
-    match (key.name, key.id) {
-        (Some(Text(name)), _) => Ok(UserKey::Name(UserName::new(&name))),
-        (None, Some(id)) => id.user().map(UserKey::Id).ok_or("user_id is out of range"),
-        (None, None) => Err("neither user_name nor user_id"),
+/// How a look-up names a user. Checked item by item, so that a long list of nothing takes no memory.
+pub(super) struct Named(UserKey);
+
+impl<'de> Deserialize<'de> for Named {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let key = Key::deserialize(deserializer)?;
+        match (key.name, key.id.map(Int::user)) {
+            (Some(Text(name)), _) => Ok(Self(UserKey::Name(UserName::new(&name)))),
+            (None, Some(Some(id))) => Ok(Self(UserKey::Id(id))),
+            (None, Some(None)) => Err(D::Error::custom("user_id is out of range")),
+            (None, None) => Err(D::Error::custom("neither user_name nor user_id")),
+        }
     }
 }
 
@@ -182,7 +189,7 @@ fn body(action: &Action, payload: &RawValue) -> Checked<Option<Request>> {
             let config: Config<'_> = read(payload)?;
             Request::CreateConversation(ConversationConfig {
                 title: config.title.unwrap_or_default(),
-                participants: participants(config.participants.unwrap_or_default())?,
+                participants: participants(config.participants.unwrap_or_default()),
                 direct: config.direct.unwrap_or_default(),
                 public_join: config.public_join.unwrap_or_default(),
                 uber: config.uber.unwrap_or_default(),
@@ -225,11 +232,10 @@ fn body(action: &Action, payload: &RawValue) -> Checked<Option<Request>> {
                 users: user_ids(removal.users)?,
             }
         }
-        Action::GetUser => Request::GetUser(user_key(read(payload)?)?),
+        Action::GetUser => Request::GetUser(read::<Named>(payload)?.0),
         Action::GetUsers => {
             let keys: Keys<'_> = read(payload)?;
-            let keys = required!(keys.users, "users");
-            Request::GetUsers(keys.into_iter().map(user_key).collect::<Checked<_>>()?)
+            Request::GetUsers(required!(keys.users, "users").into_iter().map(|named| named.0).collect())
         }
         Action::EditUser => {
             let edit: UserEdit<'_> = read(payload)?;
@@ -318,7 +324,7 @@ fn one_conversation(payload: &RawValue) -> Checked<ConversationId> {
 fn some_participants(payload: &RawValue) -> Checked<(ConversationId, Vec<Participant>)> {
     let some: Participants<'_> = read(payload)?;
     let list = required!(some.participants, "participants");
-    Ok((required!(some.conversation, "uuid"), participants(list)?))
+    Ok((required!(some.conversation, "uuid"), participants(list)))
 }
 
 fn notification(name: &RawValue) -> Option<Notification> {

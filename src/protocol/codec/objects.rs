@@ -5,6 +5,7 @@ use crate::model::{
     RawJson, Sequence, Timestamp, User, UserId, UserName,
 };
 use crate::protocol::wire::{Array, Int, Listed, Members, Object, Text, Time, object_count, wire_objects};
+use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::value::RawValue;
 
 /// A value, or which member of the frame cannot be right and why.
@@ -14,7 +15,7 @@ wire_objects! {
     ConversationObject<'de> {
         uuid = "uuid": ConversationId,
         title = "title": String,
-        participants = "participants": Listed<ParticipantObject<'de>>,
+        participants = "participants": Listed<Described>,
         direct = "direct": bool,
         public_join = "enable_public_join": bool,
         uber = "uber_conversation": bool,
@@ -81,7 +82,7 @@ impl ConversationObject<'_> {
         let conversation = Conversation {
             id: self.uuid.ok_or("object.uuid is missing")?,
             title: self.title.unwrap_or_default(),
-            participants: participants.into_iter().map(ParticipantObject::read).collect::<Checked<_>>()?,
+            participants: participants.into_iter().map(|described| described.0).collect(),
             direct: self.direct.unwrap_or_default(),
             public_join: self.public_join.unwrap_or_default(),
             uber: self.uber.unwrap_or_default(),
@@ -94,25 +95,36 @@ impl ConversationObject<'_> {
     }
 }
 
-impl ParticipantObject<'_> {
-    /// Returns the participant as a client asks for it: with rights, and without a read mark.
-    pub(super) fn asked(self) -> Checked<Participant> {
-        let flags = self.flags.ok_or("a participant's flags are missing")?;
-        let user = user_id(self.user)?.ok_or("a participant's user_id is missing")?;
-        let permissions = flags.permissions().ok_or("a participant's flags are out of range")?;
-        Ok(Participant::new(user).with_permissions(permissions))
-    }
+/// A participant as a server describes one. Checked item by item, so that a long list of nothing takes no memory.
+pub(super) struct Described(Participant);
 
-    fn read(self) -> Checked<Participant> {
+impl<'de> Deserialize<'de> for Described {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let object = ParticipantObject::deserialize(deserializer)?;
+        let last_read = sequence(object.last_read).map_err(D::Error::custom)?.unwrap_or_default();
+        let participant = object.read(Some(Permissions::NONE)).map_err(D::Error::custom)?;
+        Ok(Self(Participant { last_read, ..participant }))
+    }
+}
+
+/// A participant as a client asks for one: with rights, and without a read mark.
+pub(super) struct Asked(pub(super) Participant);
+
+impl<'de> Deserialize<'de> for Asked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let object = ParticipantObject::deserialize(deserializer)?;
+        object.read(None).map(Self).map_err(D::Error::custom)
+    }
+}
+
+impl ParticipantObject<'_> {
+    fn read(&self, unsaid: Option<Permissions>) -> Checked<Participant> {
+        let user = user_id(self.user)?.ok_or("a participant's user_id is missing")?;
         let permissions = match self.flags {
             Some(flags) => flags.permissions().ok_or("a participant's flags are out of range")?,
-            None => Permissions::NONE,
+            None => unsaid.ok_or("a participant's flags are missing")?,
         };
-        Ok(Participant {
-            user: user_id(self.user)?.ok_or("a participant's user_id is missing")?,
-            permissions,
-            last_read: sequence(self.last_read)?.unwrap_or_default(),
-        })
+        Ok(Participant::new(user).with_permissions(permissions))
     }
 }
 
