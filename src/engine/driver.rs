@@ -393,3 +393,70 @@ pub(crate) fn link_state_of(saved: &SavedState) -> LinkState {
     let can_log_in = saved.session.as_ref().is_some_and(|session| session.tokens.is_some());
     if can_log_in { LinkState::Offline } else { LinkState::SignedOut }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ConversationConfig, Intent, UserName};
+    use crate::store::Store;
+
+    struct Engine {
+        calls: mpsc::Sender<Call>,
+        link_state: watch::Receiver<LinkState>,
+    }
+
+    impl Engine {
+        async fn start(store: OpenStore) -> Self {
+            let saved = store.saved_state().await.unwrap();
+            let (calls, waiting) = mpsc::channel(8);
+            let (link_sender, link_state) = watch::channel(link_state_of(&saved));
+            let (session, _) = watch::channel(saved.session.clone());
+            let signals = broadcast::channel(8).0;
+            let settings = Settings::default();
+            let driver = Driver::new(Clock::start(), store, saved, settings, link_sender, session, signals);
+            tokio::spawn(driver.run(waiting));
+            Self { calls, link_state }
+        }
+
+        async fn submit(&self) -> Result<Reply, Error> {
+            let intent = Intent::CreateConversation(ConversationConfig::default());
+            let command = Command::Submit { token: clock::token(), intent, queued_at: clock::time_of_day() };
+            let (answer, reply) = oneshot::channel();
+            self.calls.send(Call::Command { command, answer, ending: None }).await.unwrap();
+            reply.await.unwrap()
+        }
+
+        async fn close(self) {
+            let (answer, closed) = oneshot::channel();
+            self.calls.send(Call::Close(answer)).await.unwrap();
+            closed.await.unwrap();
+            assert!(self.calls.is_closed());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failed_commit_is_told_and_the_engine_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let session = Session {
+            user: UserName::new("alice@chat.acme"),
+            user_id: None,
+            server: ServerAddress { url: "wss://localhost".to_owned(), extra_root: None },
+            tokens: None,
+        };
+        Store::open(&path).unwrap().write(vec![Write::Session(session)]).await.unwrap();
+
+        // Opened for reading only, so that every commit fails.
+        let engine = Engine::start(OpenStore::inspect(path.clone()).await.unwrap()).await;
+        for _ in 0..3 {
+            assert!(matches!(engine.submit().await, Err(Error::Store(_))));
+        }
+        assert_eq!(*engine.link_state.borrow(), LinkState::SignedOut);
+        engine.close().await;
+
+        let engine = Engine::start(OpenStore::open(path.clone()).await.unwrap()).await;
+        assert!(matches!(engine.submit().await, Ok(Reply::Accepted(_))));
+        engine.close().await;
+        assert_eq!(Store::open(&path).unwrap().saved_state().unwrap().outbox.len(), 1);
+    }
+}

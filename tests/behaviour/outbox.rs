@@ -6,6 +6,7 @@ use crate::world::{
 use backscroll::Error;
 use backscroll::model::{ConversationConfig, Delivery, OutboxState, Participant, Sequence};
 use backscroll::sync::{LinkState, Refusal};
+use futures_util::future::join_all;
 use std::collections::BTreeSet;
 
 #[tokio::test]
@@ -88,6 +89,21 @@ async fn what_has_not_left_can_be_taken_back() {
     let late = ours.send_message("late", None).await.unwrap();
     until_texts(&bob, ours.id, &["kept", "late"]).await;
     assert!(matches!(late.cancel().await, Err(Error::Refused(Refusal::TooLate))));
+}
+
+#[tokio::test]
+async fn wishes_made_together_share_a_commit() {
+    let mut world = World::with_users(&["alice", "bob"]).await;
+    let (alice, bob) = (world.log_in("alice").await, world.log_in("bob").await);
+    let (ours, _) = conversation_of(&alice, &bob).await;
+    world.stop_server().await;
+    let before = alice.overview().await.unwrap().change;
+    let wishes = (0..200).map(|n| ours.send_message(n.to_string(), None));
+    let accepted = join_all(wishes).await;
+    assert!(accepted.iter().all(Result::is_ok));
+    let commits = alice.overview().await.unwrap().change - before;
+    assert!((1..=20).contains(&commits), "200 wishes took {commits} commits");
+    assert_eq!(messages(&alice, ours.id).await.len(), 200);
 }
 
 #[tokio::test]
