@@ -71,6 +71,9 @@ pub(crate) enum Denial {
     /// The server failed: code 500.
     #[error("the server failed")]
     Failed(#[from] AccountError),
+    /// The server is going away: code 500.
+    #[error("the question was not answered")]
+    Interrupted,
 }
 
 impl Denial {
@@ -79,7 +82,7 @@ impl Denial {
         match self {
             Self::Wrong => 401,
             Self::UnknownUser => 404,
-            Self::Failed(_) => 500,
+            Self::Failed(_) | Self::Interrupted => 500,
             Self::Expired => 701,
         }
     }
@@ -158,7 +161,7 @@ impl Accounts {
         let added = self.change("add an account", |transaction| {
             // Numbers are never used again, because removed accounts keep their rows.
             let sql = "INSERT INTO account (id, name, display_name, password_hash)
-                SELECT max(100, coalesce(max(id), 0)) + 1, ?1, ?2, ?3 FROM account
+                SELECT max(100, coalesce(max(id), 0)) + 1, ?1, ?2, ?3 FROM account WHERE true
                 ON CONFLICT (name) WHERE deleted = 0 DO NOTHING RETURNING id";
             transaction.query_row(sql, (name.as_str(), display_name, &hash), user_id).optional()
         })?;
@@ -188,7 +191,7 @@ impl Accounts {
     /// [`AccountError::Storage`] when they cannot be read.
     pub fn list(&self) -> Result<Vec<Account>, AccountError> {
         let connection = self.connection();
-        let listed = (|| {
+        let listed: rusqlite::Result<Vec<Account>> = (|| {
             let sql = "SELECT id, name, display_name FROM account WHERE deleted = 0 ORDER BY id";
             connection.prepare_cached(sql)?.query_map([], account)?.collect()
         })();
@@ -221,9 +224,8 @@ impl Accounts {
         let found = self.account_and_hash(name)?;
         let expected = found.as_ref().map_or(self.decoy.as_str(), |(_, hash)| hash);
         let matches = password.reveal().len() <= PASSWORD_BYTES_MAX
-            && PasswordHash::new(expected).is_ok_and(|expected| {
-                self.hashing.verify_password(password.reveal().as_bytes(), &expected).is_ok()
-            });
+            && PasswordHash::new(expected)
+                .is_ok_and(|expected| self.hashing.verify_password(password.reveal().as_bytes(), &expected).is_ok());
         let Some((account, _)) = found else { return Err(Denial::UnknownUser) };
         if !matches {
             return Err(Denial::Wrong);
@@ -236,12 +238,7 @@ impl Accounts {
     }
 
     /// Lets somebody in by access token. The new pair begins a family of its own.
-    pub(crate) fn admit_by_token(
-        &self,
-        name: &UserName,
-        access: &Secret,
-        now: Timestamp,
-    ) -> Result<Admission, Denial> {
+    pub(crate) fn admit_by_token(&self, name: &UserName, access: &Secret, now: Timestamp) -> Result<Admission, Denial> {
         let (account, _) = self.account_and_hash(name)?.ok_or(Denial::UnknownUser)?;
         let tokens = self.change("check an access token", |transaction| {
             let sql = "UPDATE token_pair SET used = 1 WHERE access_hash = ?1 AND account = ?2

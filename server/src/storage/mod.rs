@@ -53,6 +53,9 @@ pub enum StorageError {
         /// What the database said.
         source: rusqlite::Error,
     },
+    /// The transaction around it could not be kept.
+    #[error("the transaction was taken back")]
+    Aborted,
     /// A row does not hold what it should.
     #[error("a row of {table} holds no valid {expected}")]
     Damaged {
