@@ -29,4 +29,6 @@ pub use reading::{ConversationSummary, Freshness, TimelineItem};
 pub use sending::Sending;
 pub use transport::TransportError;
 
+// What the signatures above speak of.
 pub use crate::store::{Finding, HoleRow, Overview, Preview, Window};
+pub use crate::sync::{HoleReason, LinkState, Refusal, Settings};
