@@ -2,4 +2,5 @@
 
 pub mod model;
 pub mod protocol;
+pub mod store;
 pub mod sync;

@@ -1,0 +1,79 @@
+//! What a transaction touched, and its number.
+//!
+//! SQLite's own update hook misses replaced rows and reports rows that are rolled back, so the code
+//! that writes says itself what it touched.
+
+use super::error::{Doing, StoreError};
+use crate::model::{ClientToken, ConversationId, UserId};
+use rusqlite::{Connection, params};
+use std::collections::BTreeSet;
+
+/// One thing that is different after a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Change {
+    /// The session.
+    Session,
+    /// A conversation: its description, its events, what is known to be missing, a read mark.
+    Conversation(ConversationId),
+    /// A user.
+    User(UserId),
+    /// An outbox entry, which may be gone.
+    Outbox(ClientToken),
+}
+
+/// Everything one transaction touched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChangeSet {
+    /// Rises by one with each transaction that touched anything; kept over restarts.
+    ///
+    /// Of a transaction that changed nothing, the number of the last one that did.
+    pub number: u64,
+    /// What was touched; empty when everything was known before.
+    pub changes: BTreeSet<Change>,
+}
+
+impl ChangeSet {
+    /// Returns whether the conversation was touched.
+    pub fn concerns(&self, conversation: ConversationId) -> bool {
+        self.changes.contains(&Change::Conversation(conversation))
+    }
+}
+
+/// How many transactions back a reader may ask what was touched.
+const CHANGES_KEPT: u64 = 10_000;
+
+/// Returns the number of the newest change; zero in a new store.
+pub(super) fn last_number(connection: &Connection) -> Result<u64, StoreError> {
+    connection
+        .query_row("SELECT coalesce(max(number), 0) FROM change", [], |row| row.get::<_, i64>(0))
+        .map(|number| number.max(0).unsigned_abs())
+        .doing("read the number of the last change")
+}
+
+/// Notes what the open transaction touched, and forgets what is long past.
+pub(super) fn record(connection: &Connection, set: &ChangeSet) -> Result<(), StoreError> {
+    const DOING: &str = "note what changed";
+    let number = set.number.cast_signed();
+    let mut insert = connection
+        .prepare_cached("INSERT INTO change (number, subject, key) VALUES (?1, ?2, ?3)")
+        .doing(DOING)?;
+    for change in &set.changes {
+        let user;
+        let (subject, key): (i64, &[u8]) = match change {
+            Change::Session => (0, &[]),
+            Change::Conversation(id) => (1, id.as_uuid().as_bytes()),
+            Change::User(id) => {
+                user = id.get().to_be_bytes();
+                (2, &user)
+            }
+            Change::Outbox(token) => (3, token.as_uuid().as_bytes()),
+        };
+        insert.execute(params![number, subject, key]).doing(DOING)?;
+    }
+    connection
+        .prepare_cached("DELETE FROM change WHERE number <= ?1")
+        .and_then(|mut delete| delete.execute([number - CHANGES_KEPT.cast_signed()]))
+        .doing(DOING)?;
+    Ok(())
+}

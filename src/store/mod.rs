@@ -1,0 +1,178 @@
+//! One SQLite file: what the core wants kept, and everything people read.
+//!
+//! ```text
+//!   Write values ──▶ writer thread (the only writable connection) ──▶ commit ──▶ ChangeSet
+//!   questions    ──▶ two read-only connections, each question in one snapshot
+//! ```
+//!
+//! **What "stored" survives.** A [`Ticket`] answers after the commit. From then on the transaction
+//! survives the end of the process however it comes. A transaction that contains a promise
+//! ([`Write::is_promise`]) also survives a power cut: it is committed with `synchronous=FULL`. What the
+//! server can tell again is committed with `synchronous=NORMAL`: a power cut may undo the newest such
+//! transactions, whole ones and the newest only, and catch-up fetches them again.
+//!
+//! **The log is kept once.** An unedited message's row *is* the event of its birth; every other numbered
+//! event has a row of its own. Folding them again must give the rows people read, which is what
+//! [`Reader::verify`] checks.
+//!
+//! This module knows no wire, no link and no clock, and decides nothing: `sync` does.
+
+mod apply;
+mod change;
+mod connections;
+mod conversations;
+mod coverage;
+mod error;
+mod events;
+mod log;
+mod lookup;
+mod messages;
+mod outbox;
+mod people;
+mod schema;
+mod value;
+mod verify;
+mod waiting;
+
+pub use self::change::{Change, ChangeSet};
+pub use self::connections::{Reader, Ticket};
+pub use self::conversations::{ConversationRow, Preview};
+pub use self::coverage::HoleRow;
+pub use self::error::StoreError;
+pub use self::messages::{Item, PAGE_MAX, Window};
+pub use self::people::Overview;
+pub use self::verify::Finding;
+
+use self::connections::{Readers, Writer};
+use crate::sync::{SavedState, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::broadcast;
+
+/// How a store is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// The file; made when it is not there, with its folder.
+    pub path: PathBuf,
+    /// The SQLite VFS to go through; `None` for the platform's own.
+    pub vfs: Option<String>,
+    /// How promises are committed.
+    pub promises: Durability,
+}
+
+impl OpenOptions {
+    /// Returns the settings everybody should use.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), vfs: None, promises: Durability::Full }
+    }
+}
+
+/// What a commit waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Until the disk has it: survives a power cut.
+    #[default]
+    Full,
+    /// Until the system has it: survives the end of the process only. For promises this is wrong, and
+    /// selectable so that tests of power loss can show that they notice.
+    Normal,
+}
+
+/// An open store. Cheap to share behind an [`Arc`]; dropping it waits for what was queued.
+#[derive(Debug)]
+pub struct Store {
+    // Declared, and so dropped, before the writer: the last connection to close folds the
+    // write-ahead log into the main file, and only the writer may.
+    readers: Readers,
+    writer: Option<Writer>,
+}
+
+impl Store {
+    /// Opens the file for reading and writing, makes it when it is not there, and migrates it when it is old.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::InUse`] when it is open for writing elsewhere, [`StoreError::Newer`] when a newer
+    /// version wrote it, [`StoreError::NotAStore`] when it is something else; the file is then untouched.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::open_with(OpenOptions::new(path.as_ref()))
+    }
+
+    /// As [`Store::open`], with settings.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
+    pub fn open_with(options: OpenOptions) -> Result<Self, StoreError> {
+        let writer = Writer::start(&options)?;
+        Ok(Self { readers: Readers::new(options.path, options.vfs), writer: Some(writer) })
+    }
+
+    /// Opens the file strictly for reading, be it in use elsewhere or not.
+    ///
+    /// Never changes a byte of the file, never migrates it and never keeps a writer waiting.
+    /// Each [`Store::write`] is refused with [`StoreError::Closed`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`], and [`StoreError::Older`] when the file would have to be migrated first.
+    pub fn inspect(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let readers = Readers::new(path.as_ref().to_owned(), None);
+        readers.check_schema()?;
+        Ok(Self { readers, writer: None })
+    }
+
+    /// Returns the file.
+    pub fn path(&self) -> &Path {
+        self.readers.path()
+    }
+
+    /// Queues writes as one transaction: all of them are stored, or none.
+    ///
+    /// Transactions are carried out in the order of the calls. Blocks while as many transactions wait as
+    /// the queue holds, which a caller that awaits its tickets never meets.
+    #[must_use = "whether it was stored is known from the ticket only"]
+    pub fn write(&self, writes: Vec<Write>) -> Ticket {
+        match &self.writer {
+            Some(writer) => writer.write(writes),
+            None => Ticket::refused(StoreError::Closed),
+        }
+    }
+
+    /// Listens to what transactions touch, from now on, after each commit.
+    ///
+    /// A listener that falls far behind loses the oldest sets and is told so; then it reads afresh.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<ChangeSet>> {
+        match &self.writer {
+            Some(writer) => writer.subscribe(),
+            // Nobody will ever send: the receiver is closed from the start.
+            None => broadcast::channel(1).1,
+        }
+    }
+
+    /// Asks questions, all answered from one snapshot.
+    ///
+    /// Blocks on the disk, and while both read-only connections are in use; never on the writer.
+    ///
+    /// # Errors
+    ///
+    /// What `question` returns, or why no connection could be opened.
+    pub fn read<T>(&self, question: impl FnOnce(&Reader<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.readers.read(question)
+    }
+
+    /// Returns everything the core needs to go on where it was.
+    ///
+    /// # Errors
+    ///
+    /// When a row cannot be read or is damaged.
+    pub fn saved_state(&self) -> Result<SavedState, StoreError> {
+        self.read(|reader| {
+            Ok(SavedState {
+                session: reader.session()?,
+                conversations: reader.saved_conversations()?,
+                outbox: reader.outbox()?,
+            })
+        })
+    }
+}
