@@ -10,7 +10,7 @@ use crate::config::Limits;
 use crate::faults::Faults;
 use crate::pace::Pace;
 use crate::switchboard::{Attached, Command, LinkId, Outgoing};
-use backscroll::model::{Action, ErrorCode, RequestId, Secret, Timestamp, UserId, UserName};
+use backscroll::model::{Action, ErrorCode, MessagingError, RequestId, Secret, Timestamp, UserId, UserName};
 use backscroll::protocol::{
     Announcement, ClientChat, ClientFault, ClientFrame, ClientRpc, FRAME_BYTES_MAX, Header, LoginOptions, Push,
     ServerChat, ServerFrame, ServerRpc, decode_client, encode_server,
@@ -261,10 +261,7 @@ impl<'a> Reader<'a> {
         code: ErrorCode,
         what: &str,
     ) -> ControlFlow<End> {
-        let mut error = backscroll::model::MessagingError::from(code);
-        if !what.is_empty() {
-            error.description = what.to_owned();
-        }
+        let error = if what.is_empty() { code.into() } else { MessagingError::new(code, what) };
         let header = Header { action, initiator: self.user, timestamp: Some(clock::now()), unknown: None };
         let chat = ServerChat { request, push: Push::Error { header, error } };
         self.send_frame(ServerFrame::Chat(chat)).await;
@@ -280,8 +277,12 @@ impl<'a> Reader<'a> {
             ClientRpc::GenerateOneTimeKey { .. }
             | ClientRpc::LoginOneTimeKey { .. }
             | ClientRpc::LoginSecondStage { .. } => self.send(ServerRpc::LoginFailed { code: 500, extra: None }).await,
-            // Push notifications are somebody else's work; calls and queues live elsewhere.
-            _ => {}
+            // Push notifications, calls and queues are served elsewhere.
+            ClientRpc::RegisterPushToken(_)
+            | ClientRpc::UnregisterPushToken(_)
+            | ClientRpc::PushFeedback(_)
+            | ClientRpc::Unknown { .. }
+            | _ => {}
         }
         Continue(())
     }

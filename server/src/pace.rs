@@ -56,9 +56,8 @@ mod tests {
     use backscroll::protocol::RateLimit;
 
     fn pace(burst: u32, interval: Duration, per_minute: Option<u32>) -> (Pace, Instant) {
-        let mut limits = Limits::default();
-        limits.rate = RateLimit { burst, interval };
-        limits.requests_per_minute = per_minute;
+        let rate = RateLimit { burst, interval };
+        let limits = Limits { rate, requests_per_minute: per_minute, ..Limits::default() };
         let start = crate::clock::instant();
         (Pace::new(&limits, start), start)
     }

@@ -81,13 +81,13 @@ impl<S: Storage> Hub<S> {
         rights::participant(&conversation, context.caller)?;
         let stored = self.storage.message(id, message)?.ok_or(ErrorCode::MessageDoesNotExist)?;
         let is_own = stored.sender == context.caller;
-        match stored.newest {
-            EventBody::MessageSent(content) | EventBody::MessageEdited(content) => {
-                Ok(Present { conversation, is_own, content })
-            }
-            EventBody::MessageRemoved(_) => Err(ErrorCode::MessageDeleted.into()),
-            _ => Err(StorageError::Damaged { table: "event", expected: "message" }.into()),
+        if let EventBody::MessageRemoved(_) = stored.newest {
+            return Err(ErrorCode::MessageDeleted.into());
         }
+        let (EventBody::MessageSent(content) | EventBody::MessageEdited(content)) = stored.newest else {
+            return Err(StorageError::Damaged { table: "event", expected: "event of a message" }.into());
+        };
+        Ok(Present { conversation, is_own, content })
     }
 
     fn append_message(

@@ -34,12 +34,20 @@ impl Sqlite {
     }
 
     /// Opens a transaction and waits until no other writes.
-    pub(crate) fn begin(&self) -> Result<(), StorageError> {
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] when one is open, or another process writes for too long.
+    pub fn begin(&self) -> Result<(), StorageError> {
         self.batch("BEGIN IMMEDIATE", "begin a transaction")
     }
 
     /// Makes everything since [`begin`](Self::begin) durable, or takes all of it back.
-    pub(crate) fn commit(&self) -> Result<(), StorageError> {
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError`] when the medium fails; nothing of the transaction was kept then.
+    pub fn commit(&self) -> Result<(), StorageError> {
         let committed = self.batch("COMMIT", "commit a transaction");
         if committed.is_err() && !self.connection.is_autocommit() {
             self.batch("ROLLBACK", "roll a transaction back")?;
@@ -380,10 +388,10 @@ impl Storage for Sqlite {
         if moved != 1 {
             return Err(StorageError::Damaged { table: "conversation", expected: "head before the new event" });
         }
-        let content = match &event.body {
-            EventBody::MessageSent(content) | EventBody::MessageEdited(content) => Some(content),
-            _ => None,
-        };
+        let mut content = None;
+        if let EventBody::MessageSent(said) | EventBody::MessageEdited(said) = &event.body {
+            content = Some(said);
+        }
         let description = event.body.conversation().map(Snapshot::of).transpose()?;
         self.run(
             doing,
