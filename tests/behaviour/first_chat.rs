@@ -147,10 +147,11 @@ async fn history_is_given_by_the_three_calls() {
         within_patience("the answer", ours.send_message(text, None).await.unwrap()).await.unwrap();
     }
     let sequences = |history: &backscroll::engine::RetransmitEvent| {
-        let all = history.events.iter().map(|event| match event {
-            MessengerEvent::Message(event) => event.sequence.get(),
-            MessengerEvent::Conversation(event) => event.sequence.get(),
-            other => panic!("not history: {other:?}"),
+        let all = history.events.iter().filter_map(|event| {
+            if let MessengerEvent::Message(event) = event {
+                return Some(event.sequence.get());
+            }
+            if let MessengerEvent::Conversation(event) = event { Some(event.sequence.get()) } else { None }
         });
         (history.from_sequence.get(), history.to_sequence.get(), all.collect::<Vec<_>>())
     };
