@@ -3,7 +3,8 @@
 use super::{Conversation, Message, Messenger, echo};
 use crate::error::Error;
 use crate::model::{
-    ConversationId, Event, Intent, Membership, MessageId, OutboxEntry, Sequence, SequenceRange, Timestamp, User, UserId,
+    ConversationId, Event, Intent, Membership, MessageId, OutboxEntry, Sequence, SequenceRange, Timestamp, User,
+    UserId, UserName,
 };
 use crate::store::{ConversationRow, Finding, HoleRow, Item, Overview, Preview, Reader, StoreError, Window};
 use crate::sync::LinkState;
@@ -154,6 +155,11 @@ impl Messenger {
     /// Returns a user as last described; `None` for an unknown one.
     pub async fn user(&self, id: UserId) -> Result<Option<User>, Error> {
         self.read(move |reader| reader.user(id)).await
+    }
+
+    /// Returns the user with this name as last described; `None` for an unknown one.
+    pub async fn user_named(&self, name: UserName) -> Result<Option<User>, Error> {
+        self.read(move |reader| reader.user_named(&name)).await
     }
 
     /// Returns the file in numbers. Counts rows: not for every frame of a screen.
