@@ -3,7 +3,9 @@
 use super::connections::Reader;
 use super::error::{Doing, StoreError};
 use super::value::Columns;
-use crate::model::{ConversationId, Notification, OutboxState, PrivateUser, ServerAddress, Session, Tokens, User, UserId};
+use crate::model::{
+    ConversationId, Notification, OutboxState, PrivateUser, ServerAddress, Session, Tokens, User, UserId,
+};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
