@@ -3,7 +3,9 @@
 use super::connections::Reader;
 use super::error::{Doing, StoreError};
 use super::value::Columns;
-use crate::model::{ConversationId, Notification, OutboxState, PrivateUser, Session, Tokens, User, UserId};
+use crate::model::{
+    ConversationId, Notification, OutboxState, PrivateUser, ServerAddress, Session, Tokens, User, UserId,
+};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -47,8 +49,9 @@ pub(super) fn set_session(connection: &Connection, session: &Session) -> Result<
     let tokens = session.tokens.as_ref();
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO session (id, user_name, user_id, access, access_expires_s, refresh, refresh_expires_s)
-             VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT OR REPLACE INTO session (id, user_name, user_id, access, access_expires_s, refresh, refresh_expires_s,
+                 server_url, extra_root)
+             VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )
         .and_then(|mut insert| {
             insert.execute(params![
@@ -57,7 +60,9 @@ pub(super) fn set_session(connection: &Connection, session: &Session) -> Result<
                 tokens.map(|tokens| &tokens.access),
                 tokens.map(|tokens| tokens.access_expires_s),
                 tokens.map(|tokens| &tokens.refresh),
-                tokens.map(|tokens| tokens.refresh_expires_s)
+                tokens.map(|tokens| tokens.refresh_expires_s),
+                session.server.url,
+                session.server.extra_root
             ])
         })
         .doing("store the session")?;
@@ -142,7 +147,8 @@ impl Reader<'_> {
         let mut select = self
             .connection
             .prepare_cached(
-                "SELECT id, user_name, user_id, access, access_expires_s, refresh, refresh_expires_s FROM session",
+                "SELECT id, user_name, user_id, access, access_expires_s, refresh, refresh_expires_s, server_url, extra_root
+                 FROM session",
             )
             .doing(DOING)?;
         let mut rows = select.query([]).doing(DOING)?;
@@ -151,6 +157,10 @@ impl Reader<'_> {
         Ok(Some(Session {
             user: columns.get(1, "user name")?,
             user_id: columns.get(2, "user id")?,
+            server: ServerAddress {
+                url: columns.get(7, "server address")?,
+                extra_root: columns.get(8, "path of a certificate")?,
+            },
             tokens: tokens_of(&columns)?,
         }))
     }
