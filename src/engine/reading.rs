@@ -193,7 +193,7 @@ fn timeline(
     me: Option<UserId>,
 ) -> Result<Vec<Item>, StoreError> {
     let mut items = reader.messages(conversation, window, limit)?;
-    let mut outbox = reader.outbox()?;
+    let mut outbox = reader.unsettled()?;
     outbox.retain(|entry| entry.intent.conversation() == Some(conversation));
     for item in &mut items {
         if let Item::Message(message) = item {
@@ -233,7 +233,7 @@ fn with_pending(
     message: Option<crate::model::Message>,
 ) -> Result<Option<crate::model::Message>, StoreError> {
     let Some(mut message) = message else { return Ok(None) };
-    echo::apply_pending(&mut message, &reader.outbox()?);
+    echo::apply_pending(&mut message, &reader.unsettled()?);
     Ok(Some(message))
 }
 

@@ -232,19 +232,16 @@ impl Findings {
 
     /// Takes damage for a finding; another error ends the search.
     fn damage(&mut self, error: StoreError) -> Result<(), StoreError> {
-        match error {
-            StoreError::Damaged { table, rowid, .. } => {
-                let packed = matches!(table, "message" | "event");
-                self.add(packed.then(|| sequence_of(rowid)), error.to_string());
-                Ok(())
-            }
-            StoreError::Sqlite { doing, source }
-                if source.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt) =>
-            {
-                self.add(None, format!("damage made it impossible to {doing}"));
-                Ok(())
-            }
-            other => Err(other),
+        if let StoreError::Damaged { table, rowid, .. } = error {
+            let packed = matches!(table, "message" | "event");
+            self.add(packed.then(|| sequence_of(rowid)), error.to_string());
+        } else if let StoreError::Sqlite { doing, source } = &error
+            && source.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
+        {
+            self.add(None, format!("damage made it impossible to {doing}"));
+        } else {
+            return Err(error);
         }
+        Ok(())
     }
 }
