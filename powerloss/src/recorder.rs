@@ -269,7 +269,12 @@ impl Recorder {
 
     /// Returns everything recorded so far, in the order in which it reached the disk.
     pub fn operations(&self) -> Vec<Operation> {
-        lock(&self.record.0).operations.clone()
+        self.operations_from(0)
+    }
+
+    /// Returns what was recorded from a position on; empty when there is nothing yet.
+    pub fn operations_from(&self, position: usize) -> Vec<Operation> {
+        lock(&self.record.0).operations.iter().skip(position).cloned().collect()
     }
 
     /// Makes operations fail from now on, as planned. Replaces an earlier plan.

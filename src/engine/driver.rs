@@ -142,6 +142,10 @@ impl Driver {
         };
         // From here on nothing more is accepted: senders of calls find the channel closed.
         drop(calls);
+        // What came before the end is still carried out.
+        if let Err(error) = self.perform().await {
+            tracing::error!(%error, "could not store while closing");
+        }
         self.end().await;
         if let Some(answer) = closing {
             // Whoever closed may have stopped waiting.
@@ -163,11 +167,7 @@ impl Driver {
             self.take(wake)?;
         }
         let began = self.clock.uptime();
-        while self.events < BATCH_EVENTS_MAX {
-            let now = self.clock.uptime();
-            if now.since(began) >= BATCH_TIME_MAX || self.core.deadline().is_some_and(|due| due <= now) {
-                break;
-            }
+        while self.events < BATCH_EVENTS_MAX && self.clock.uptime().since(began) < BATCH_TIME_MAX {
             let wake = if let Some(input) = self.own_inputs.pop_front() {
                 Wake::Input(input)
             } else if let Ok(call) = calls.try_recv() {
@@ -342,7 +342,6 @@ impl Driver {
         if let Some(link) = self.link.take() {
             link.hang_up().await;
         }
-        self.link_state.send_replace(LinkState::Offline);
         // A new core counts links from the beginning: what the old ones still report must not reach it.
         self.reports = mpsc::channel(REPORTS_WAITING_MAX);
         self.own_inputs.clear();
@@ -357,6 +356,7 @@ impl Driver {
                 }
             }
         };
+        self.link_state.send_replace(link_state_of(&saved));
         self.session.send_replace(saved.session.clone());
         self.core = Core::restore(saved, self.settings.clone(), clock::seed(), self.clock.uptime());
         Ok(())
@@ -385,5 +385,78 @@ impl Driver {
         if !self.store.close().await {
             tracing::warn!("the store is still closing");
         }
+    }
+}
+
+/// Returns how things stand before the core has dialled.
+pub(crate) fn link_state_of(saved: &SavedState) -> LinkState {
+    let can_log_in = saved.session.as_ref().is_some_and(|session| session.tokens.is_some());
+    if can_log_in { LinkState::Offline } else { LinkState::SignedOut }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ConversationConfig, Intent, UserName};
+    use crate::store::Store;
+
+    struct Engine {
+        calls: mpsc::Sender<Call>,
+        link_state: watch::Receiver<LinkState>,
+    }
+
+    impl Engine {
+        async fn start(store: OpenStore) -> Self {
+            let saved = store.saved_state().await.unwrap();
+            let (calls, waiting) = mpsc::channel(8);
+            let (link_sender, link_state) = watch::channel(link_state_of(&saved));
+            let (session, _) = watch::channel(saved.session.clone());
+            let signals = broadcast::channel(8).0;
+            let settings = Settings::default();
+            let driver = Driver::new(Clock::start(), store, saved, settings, link_sender, session, signals);
+            tokio::spawn(driver.run(waiting));
+            Self { calls, link_state }
+        }
+
+        async fn submit(&self) -> Result<Reply, Error> {
+            let intent = Intent::CreateConversation(ConversationConfig::default());
+            let command = Command::Submit { token: clock::token(), intent, queued_at: clock::time_of_day() };
+            let (answer, reply) = oneshot::channel();
+            self.calls.send(Call::Command { command, answer, ending: None }).await.unwrap();
+            reply.await.unwrap()
+        }
+
+        async fn close(self) {
+            let (answer, closed) = oneshot::channel();
+            self.calls.send(Call::Close(answer)).await.unwrap();
+            closed.await.unwrap();
+            assert!(self.calls.is_closed());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failed_commit_is_told_and_the_engine_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let session = Session {
+            user: UserName::new("alice@chat.acme"),
+            user_id: None,
+            server: ServerAddress { url: "wss://localhost".to_owned(), extra_root: None },
+            tokens: None,
+        };
+        Store::open(&path).unwrap().write(vec![Write::Session(session)]).await.unwrap();
+
+        // Opened for reading only, so that every commit fails.
+        let engine = Engine::start(OpenStore::inspect(path.clone()).await.unwrap()).await;
+        for _ in 0..3 {
+            assert!(matches!(engine.submit().await, Err(Error::Store(_))));
+        }
+        assert_eq!(*engine.link_state.borrow(), LinkState::SignedOut);
+        engine.close().await;
+
+        let engine = Engine::start(OpenStore::open(path.clone()).await.unwrap()).await;
+        assert!(matches!(engine.submit().await, Ok(Reply::Accepted(_))));
+        engine.close().await;
+        assert_eq!(Store::open(&path).unwrap().saved_state().unwrap().outbox.len(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! The handle that applications hold.
 
 use super::clock::{self, Clock};
-use super::driver::{Call, Driver};
+use super::driver::{self, Call, Driver};
 use super::events::{
     self, Callbacks, ConversationEvent, ConversationServiceEvent, MessageEvent, MessengerEvent, MessengerEventType,
     StatusEvent, Subscription, UserEvent,
@@ -76,7 +76,7 @@ impl Messenger {
         let saved = store.saved_state().await?;
         let (calls, waiting_calls) = mpsc::channel(CALLS_WAITING_MAX);
         let (signals, _) = broadcast::channel(events::EVENTS_WAITING_MAX);
-        let (link_sender, link) = watch::channel(LinkState::default());
+        let (link_sender, link) = watch::channel(driver::link_state_of(&saved));
         let (session_sender, session) = watch::channel(saved.session.clone());
         let shared = Shared {
             calls,
@@ -130,6 +130,8 @@ impl Messenger {
             // Ends without an answer when another handle closed first.
             closed.await.ok();
         }
+        // For a file that is only inspected; else it is closed by now.
+        self.shared.store.close().await;
     }
 
     /// Proves to the configured server who the user is; returns the number that messaging gave the user.

@@ -16,6 +16,7 @@ mod open_store;
 mod reading;
 mod sending;
 mod transport;
+mod users;
 
 pub use config::Config;
 pub use conversation::Conversation;
@@ -29,4 +30,6 @@ pub use reading::{ConversationSummary, Freshness, TimelineItem};
 pub use sending::Sending;
 pub use transport::TransportError;
 
+// What the signatures above speak of.
 pub use crate::store::{Finding, HoleRow, Overview, Preview, Window};
+pub use crate::sync::{HoleReason, LinkState, Refusal, Settings};

@@ -389,6 +389,9 @@ fn report_undecodable(error: &DecodeError, bytes: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{ClientRpc, ServerFrame, ServerRpc};
+    use std::net::Ipv4Addr;
+    use tokio::net::TcpListener;
 
     fn server(url: &str) -> ServerAddress {
         ServerAddress { url: url.to_owned(), extra_root: None }
@@ -416,6 +419,72 @@ mod tests {
         assert!(Dialer::new(&server("ws://[::1]:1"), true).is_ok());
         assert!(matches!(Dialer::new(&server("ws://127.0.0.1:1"), false), Err(TransportError::Plain { .. })));
         assert!(matches!(Dialer::new(&server("ws://192.0.2.1:1"), true), Err(TransportError::Plain { .. })));
+    }
+
+    /// Opens a link to a peer that does as told.
+    async fn link_to<F: Future<Output = ()> + Send + 'static>(
+        peer: impl FnOnce(WebSocketStream<TcpStream>) -> F + Send + 'static,
+    ) -> (Link, mpsc::Receiver<Report>, JoinHandle<()>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let peer = tokio::spawn(async move {
+            let (tcp, _) = listener.accept().await.unwrap();
+            peer(tokio_tungstenite::accept_async(tcp).await.unwrap()).await;
+        });
+        let (reports, told) = mpsc::channel(8);
+        let dialer = Arc::new(Dialer::new(&server(&url), true).unwrap());
+        (Link::dial(LinkId(7), dialer, reports), told, peer)
+    }
+
+    #[tokio::test]
+    async fn a_link_tells_what_came_and_that_it_ended_once() {
+        let (link, mut told, peer) = link_to(|mut socket| async move {
+            for text in [r#"{"name":"__pong","params":[]}"#, "no JSON", r#"{"service":"chat","event":7}"#] {
+                socket.send(Message::text(text)).await.unwrap();
+            }
+            let ping = socket.next().await.unwrap().unwrap();
+            assert!(ping.to_text().unwrap().contains("__ping"));
+            socket.close(None).await.unwrap();
+        })
+        .await;
+        link.send(ClientFrame::Rpc(ClientRpc::Ping)).unwrap();
+        assert!(matches!(told.recv().await, Some(Report::Input(Input::Connected(LinkId(7))))));
+        let pong = ServerFrame::Rpc(ServerRpc::Pong);
+        assert!(matches!(told.recv().await, Some(Report::Input(Input::Frame(LinkId(7), frame))) if frame == pong));
+        for _ in 0..2 {
+            assert!(matches!(told.recv().await, Some(Report::Input(Input::Noise(LinkId(7))))));
+        }
+        assert!(matches!(told.recv().await, Some(Report::Lost(LinkId(7), TransportError::Closed { .. }))));
+        assert!(told.recv().await.is_none());
+        peer.await.unwrap();
+        // The socket is gone: dropped without a word.
+        link.send(ClientFrame::Rpc(ClientRpc::Ping)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_link_given_up_is_reset_and_reports_nothing() {
+        let (link, mut told, peer) = link_to(|mut socket| async move {
+            let ending = socket.next().await;
+            let Some(Err(tungstenite::Error::Io(reset))) = ending else { panic!("not reset: {ending:?}") };
+            assert_eq!(reset.kind(), io::ErrorKind::ConnectionReset);
+        })
+        .await;
+        assert!(matches!(told.recv().await, Some(Report::Input(Input::Connected(_)))));
+        link.hang_up().await;
+        peer.await.unwrap();
+        assert!(told.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_frame_beyond_the_limit_ends_the_link() {
+        let (_link, mut told, peer) = link_to(|mut socket| async move {
+            // The client may hang up before all of it is written.
+            socket.send(Message::text("x".repeat(FRAME_BYTES_MAX + 1))).await.ok();
+        })
+        .await;
+        assert!(matches!(told.recv().await, Some(Report::Input(Input::Connected(_)))));
+        assert!(matches!(told.recv().await, Some(Report::Lost(_, TransportError::WebSocket { .. }))));
+        peer.await.unwrap();
     }
 
     #[tokio::test]

@@ -21,10 +21,9 @@ fn push(text: &str) -> Push {
 }
 
 fn event(text: &str) -> Event {
-    match push(text) {
-        Push::Event(event) | Push::Retransmitted { event, .. } => event,
-        other => panic!("{other:?}"),
-    }
+    let push = push(text);
+    let (Push::Event(event) | Push::Retransmitted { event, .. }) = push else { panic!("{push:?}") };
+    event
 }
 
 fn user(number: u64) -> UserId {

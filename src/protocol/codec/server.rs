@@ -48,30 +48,37 @@ macro_rules! kinds {
             Unknown(&'de RawValue),
         }
 
-        impl<'de> DeserializeSeed<'de> for Kind {
-            type Value = Payload<'de>;
+        /// Reads a payload of a kind into its place.
+        struct FillPayload<'a, 'de> {
+            kind: Kind,
+            payload: &'a mut Option<Payload<'de>>,
+        }
 
-            fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Payload<'de>, D::Error> {
-                Ok(match self {
-                    $(Self::$kind => Payload::$kind(Deserialize::deserialize(deserializer)?),)*
-                    Self::Unknown => Payload::Unknown(Deserialize::deserialize(deserializer)?),
-                })
+        impl<'de> DeserializeSeed<'de> for FillPayload<'_, 'de> {
+            type Value = ();
+
+            fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+                *self.payload = Some(match self.kind {
+                    $(Kind::$kind => Payload::$kind(Deserialize::deserialize(deserializer)?),)*
+                    Kind::Unknown => Payload::Unknown(Deserialize::deserialize(deserializer)?),
+                });
+                Ok(())
             }
         }
     };
 }
 
 kinds! {
-    ConversationCreated = "onCreateConversation": Numbered<'de, ConversationObject<'de>>,
-    ConversationEdited = "onEditConversation": Numbered<'de, ConversationObject<'de>>,
+    ConversationCreated = "onCreateConversation": Numbered<'de, Box<ConversationObject<'de>>>,
+    ConversationEdited = "onEditConversation": Numbered<'de, Box<ConversationObject<'de>>>,
     ConversationRemoved = "onRemoveConversation": Numbered<'de, RemovedObject<'de>>,
-    Conversation = "onGetConversation": Numbered<'de, ConversationObject<'de>>,
+    Conversation = "onGetConversation": Numbered<'de, Box<ConversationObject<'de>>>,
     MessageSent = "onSendMessage": Numbered<'de, MessageObject<'de>>,
     MessageEdited = "onEditMessage": Numbered<'de, MessageObject<'de>>,
     MessageRemoved = "onRemoveMessage": Numbered<'de, RemovedMessageObject<'de>>,
     PublicConversations = "onGetPublicConversations": Told<'de, PublicObject<'de>>,
-    User = "onGetUser": Told<'de, UserObject<'de>>,
-    UserEdited = "onEditUser": Told<'de, UserObject<'de>>,
+    User = "onGetUser": Told<'de, Box<UserObject<'de>>>,
+    UserEdited = "onEditUser": Told<'de, Box<UserObject<'de>>>,
     Status = "onSetStatus": Told<'de, StatusObject<'de>>,
     Subscribed = "onSubscribe": Told<'de, UsersObject<'de>>,
     Unsubscribed = "onUnsubscribe": Told<'de, UsersObject<'de>>,
@@ -118,7 +125,7 @@ wire_objects! {
     RetransmitPayload<'de> {
         action = "on_incoming_event": Text<'de>,
         initiator = "initiator": Int,
-        object = "object": Box<OldFrame<'de>>,
+        object = "object": OldFrame<'de>,
         timestamp = "timestamp": Time,
         from = "from_seq": Int,
         to = "to_seq": Int,
@@ -186,52 +193,53 @@ struct Envelope<'de> {
     unknown: Members,
 }
 
+/// Which frame of a text is meant: the whole, or the one that a retransmission holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Age {
+    New,
+    Old,
+}
+
+impl Age {
+    /// Returns the kind of an event. Of old events only the numbered ones are read, so that no frame
+    /// holds a frame that holds a frame.
+    fn kind(self, event: &str) -> Kind {
+        let kind = Kind::from_name(event);
+        if self == Self::New || kind.is_numbered() { kind } else { Kind::Unknown }
+    }
+}
+
 /// The frame inside a retransmission: one that a server sent, or might have sent, before.
-pub(super) struct OldFrame<'de>(Envelope<'de>);
+pub(super) struct OldFrame<'de>(Box<Envelope<'de>>);
 
 impl<'de> Deserialize<'de> for OldFrame<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Only numbered events are read here, so that no frame holds a frame that holds a frame.
-        deserializer.deserialize_map(OLD).map(Self)
+        let mut frame = Box::default();
+        deserializer.deserialize_map(Fill { age: Age::Old, frame: &mut frame })?;
+        Ok(Self(frame))
     }
 }
 
-struct NewFrame<'de>(Envelope<'de>);
-
-impl<'de> Deserialize<'de> for NewFrame<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(NEW).map(Self)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct EnvelopeVisitor {
-    is_old: bool,
-}
-
-const NEW: EnvelopeVisitor = EnvelopeVisitor { is_old: false };
-const OLD: EnvelopeVisitor = EnvelopeVisitor { is_old: true };
-
-impl EnvelopeVisitor {
-    fn kind(self, event: &str) -> Kind {
-        let kind = Kind::from_name(event);
-        if self.is_old && !kind.is_numbered() { Kind::Unknown } else { kind }
-    }
+/// Reads a frame into its place. By value each frame would be moved four times on its way up, which was
+/// a good part of the time that reading it takes.
+struct Fill<'a, 'de> {
+    age: Age,
+    frame: &'a mut Envelope<'de>,
 }
 
 fn once<E: Error>(is_taken: bool, name: &'static str) -> Result<(), E> {
     if is_taken { Err(E::duplicate_field(name)) } else { Ok(()) }
 }
 
-impl<'de> Visitor<'de> for EnvelopeVisitor {
-    type Value = Envelope<'de>;
+impl<'de> Visitor<'de> for Fill<'_, 'de> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a frame")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Envelope<'de>, A::Error> {
-        let mut frame = Envelope::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let Self { age, frame } = self;
         while let Some(Text(key)) = members.next_key()? {
             match &*key {
                 "service" => {
@@ -244,18 +252,18 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
                 }
                 "payload" => {
                     once(frame.payload.is_some(), "payload")?;
-                    let kind = frame.event.as_ref().map_or(Kind::Unknown, |event| self.kind(&event.0));
-                    frame.payload = Some(members.next_value_seed(kind)?);
+                    let kind = frame.event.as_ref().map_or(Kind::Unknown, |event| age.kind(&event.0));
+                    members.next_value_seed(FillPayload { kind, payload: &mut frame.payload })?;
                 }
-                "request_uuid" if !self.is_old => {
+                "request_uuid" if age == Age::New => {
                     once(frame.request.is_some(), "request_uuid")?;
                     frame.request = Some(members.next_value()?);
                 }
-                "name" if !self.is_old && frame.service.is_none() => {
+                "name" if age == Age::New && frame.service.is_none() => {
                     once(frame.name.is_some(), "name")?;
                     frame.name = Some(members.next_value()?);
                 }
-                "params" if !self.is_old && frame.service.is_none() => {
+                "params" if age == Age::New && frame.service.is_none() => {
                     once(frame.params.is_some(), "params")?;
                     frame.params = Some(members.next_value()?);
                 }
@@ -263,21 +271,29 @@ impl<'de> Visitor<'de> for EnvelopeVisitor {
                 other => frame.unknown.push(other, members.next_value()?),
             }
         }
-        Ok(frame)
+        Ok(())
     }
 }
 
-impl Envelope<'_> {
+impl<'de> Envelope<'de> {
+    fn read(&mut self, text: &'de str) -> serde_json::Result<()> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        json.deserialize_map(Fill { age: Age::New, frame: self })?;
+        json.end()?;
+        self.settle(Age::New)
+    }
+
     /// Reads payloads that came before the name of their event.
-    fn settle(&mut self, visitor: EnvelopeVisitor) -> serde_json::Result<()> {
+    fn settle(&mut self, age: Age) -> serde_json::Result<()> {
         if let (Some(event), Some(Payload::Unknown(raw))) = (&self.event, &self.payload) {
-            let kind = visitor.kind(&event.0);
+            let kind = age.kind(&event.0);
             if kind != Kind::Unknown {
-                self.payload = Some(kind.deserialize(&mut serde_json::Deserializer::from_str(raw.get()))?);
+                let mut json = serde_json::Deserializer::from_str(raw.get());
+                FillPayload { kind, payload: &mut self.payload }.deserialize(&mut json)?;
             }
         }
         if let Some(Payload::Retransmitted(RetransmitPayload { object: Some(old), .. })) = &mut self.payload {
-            old.0.settle(OLD)?;
+            old.0.settle(Age::Old)?;
         }
         Ok(())
     }
@@ -285,7 +301,10 @@ impl Envelope<'_> {
     /// Returns the request the frame answers; a mark that no request of ours can have is kept as unknown.
     fn request(&mut self) -> Option<RequestId> {
         let raw = self.request.filter(|raw| raw.get() != "null")?;
-        let request = serde_json::from_str(raw.get()).ok();
+        // Nobody escapes the digits of a uuid; whoever does gets the second look.
+        let digits = raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        let plain = digits.and_then(|digits| digits.parse().ok());
+        let request = plain.or_else(|| serde_json::from_str(raw.get()).ok());
         if request.is_none() {
             self.unknown.push("request_uuid", raw);
         }
@@ -354,7 +373,7 @@ fn position(sequence: Option<Sequence>) -> Checked<Sequence> {
 }
 
 fn conversation_event(
-    payload: Numbered<'_, ConversationObject<'_>>,
+    payload: Numbered<'_, Box<ConversationObject<'_>>>,
     envelope: Members,
     body: impl FnOnce(Box<Conversation>) -> EventBody,
 ) -> Checked<Push> {
@@ -443,7 +462,7 @@ fn push(payload: Payload<'_>, envelope: Members) -> Checked<Option<Push>> {
         }
         Payload::Retransmitted(payload) => {
             let cause = Cause::read(payload.action, payload.initiator, payload.timestamp, envelope, payload.unknown)?;
-            let Some(event) = old_event(payload.object.ok_or("object is missing")?.0)? else { return Ok(None) };
+            let Some(event) = old_event(*payload.object.ok_or("object is missing")?.0)? else { return Ok(None) };
             let count = payload.count.map(|count| count.bits().ok_or("count is out of range")).transpose()?;
             let (from, to) = (sequence(payload.from)?, sequence(payload.to)?);
             Push::Retransmitted { header: cause.into_header(Members::default()), from, to, count, event }
@@ -482,8 +501,8 @@ fn unknown_event(name: &str, payload: &RawValue, envelope: Members) -> Option<Ev
 }
 
 pub(super) fn decode(text: &str) -> Result<ServerFrame, DecodeError> {
-    let NewFrame(mut frame) = serde_json::from_str(text).map_err(DecodeError::malformed)?;
-    frame.settle(NEW).map_err(DecodeError::malformed)?;
+    let mut frame = Envelope::default();
+    frame.read(text).map_err(DecodeError::malformed)?;
     let Some(service) = frame.service else {
         return rpc::decode_server(frame.name, frame.params).map(ServerFrame::Rpc);
     };

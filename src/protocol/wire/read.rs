@@ -6,14 +6,16 @@ use std::fmt;
 use std::marker::PhantomData;
 
 /// A whole number, given as a JSON number or as a string of digits: servers with 64-bit ids use either.
-///
-/// Wide enough that no range is cut before somebody has checked it.
 #[derive(Clone, Copy)]
-pub(in crate::protocol) struct Int(i128);
+pub(in crate::protocol) struct Int {
+    /// The nearest number of 64 bits.
+    nearest: i64,
+    is_exact: bool,
+}
 
 impl Int {
     pub(in crate::protocol) fn user(self) -> Option<UserId> {
-        u64::try_from(self.0).ok().and_then(UserId::new)
+        self.exact().and_then(|number| u64::try_from(number).ok()).and_then(UserId::new)
     }
 
     pub(in crate::protocol) fn sequence(self) -> Option<Sequence> {
@@ -25,16 +27,23 @@ impl Int {
     }
 
     pub(in crate::protocol) fn bits(self) -> Option<u32> {
-        u32::try_from(self.0).ok()
+        self.exact().and_then(|number| u32::try_from(number).ok())
     }
 
+    /// Returns the number, or `None` when it needs more than 64 bits.
     pub(in crate::protocol) fn exact(self) -> Option<i64> {
-        i64::try_from(self.0).ok()
+        self.is_exact.then_some(self.nearest)
     }
 
-    /// Returns the nearest number of 64 bits.
     pub(in crate::protocol) fn saturated(self) -> i64 {
-        self.exact().unwrap_or(if self.0 < 0 { i64::MIN } else { i64::MAX })
+        self.nearest
+    }
+
+    fn wide(number: i128) -> Self {
+        match i64::try_from(number) {
+            Ok(nearest) => Self { nearest, is_exact: true },
+            Err(_) => Self { nearest: if number < 0 { i64::MIN } else { i64::MAX }, is_exact: false },
+        }
     }
 }
 
@@ -50,19 +59,19 @@ impl<'de> Deserialize<'de> for Int {
             }
 
             fn visit_i64<E: Error>(self, number: i64) -> Result<Int, E> {
-                Ok(Int(number.into()))
+                Ok(Int::wide(number.into()))
             }
 
             fn visit_u64<E: Error>(self, number: u64) -> Result<Int, E> {
-                Ok(Int(number.into()))
+                Ok(Int::wide(number.into()))
             }
 
             fn visit_f64<E: Error>(self, number: f64) -> Result<Int, E> {
-                if number.fract() == 0.0 { Ok(Int(number as i128)) } else { Err(E::custom("not a whole number")) }
+                if number.fract() == 0.0 { Ok(Int::wide(number as i128)) } else { Err(E::custom("not a whole number")) }
             }
 
             fn visit_str<E: Error>(self, digits: &str) -> Result<Int, E> {
-                digits.parse().map(Int).map_err(|_| E::custom("not a whole number"))
+                digits.parse().map(Int::wide).map_err(|_| E::custom("not a whole number"))
             }
         }
 
@@ -222,6 +231,9 @@ impl Members {
 
 /// Returns `{"envelope":{…},"payload":{…},"object":{…}}` of the places that hold anything.
 pub(in crate::protocol) fn by_place(envelope: Members, payload: Members, object: Members) -> Option<RawJson> {
+    if [&envelope, &payload, &object].iter().all(|members| members.0.is_empty()) {
+        return None;
+    }
     let mut places = Members::default();
     for (name, members) in [("envelope", envelope), ("payload", payload), ("object", object)] {
         if !members.0.is_empty() {
