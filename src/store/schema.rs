@@ -190,3 +190,43 @@ pub(super) fn set_synchronous(connection: &Connection, full: bool) -> Result<(),
         .pragma_update(None, "synchronous", if full { "FULL" } else { "NORMAL" })
         .doing("choose what a commit waits for")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// D-6: a shipped migration never changes. A new one gets a line of its own here, and the constant its number.
+    #[test]
+    fn migrations_are_as_they_were_shipped() {
+        let pinned: Vec<(i64, String, u64)> = embedded::migrations::runner()
+            .get_migrations()
+            .iter()
+            .map(|migration| (migration.version().into(), migration.name().to_owned(), migration.checksum()))
+            .collect();
+        assert_eq!(pinned, [(1, "first".to_owned(), 15_182_970_704_350_991_029)]);
+        assert_eq!(pinned.last().map(|(version, _, _)| *version), Some(SCHEMA_VERSION));
+    }
+
+    #[test]
+    fn the_file_says_the_newest_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let (connection, _lease) = open_writable(&OpenOptions::new(folder.path().join("store.db"))).unwrap();
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(version, SCHEMA_VERSION);
+    }
+
+    #[test]
+    fn a_history_of_other_migrations_is_refused_by_its_own_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = OpenOptions::new(folder.path().join("store.db"));
+        let other = Connection::open(&options.path).unwrap();
+        other
+            .execute_batch(
+                "CREATE TABLE refinery_schema_history (version INT4 PRIMARY KEY, name TEXT, applied_on TEXT, checksum TEXT);
+                 INSERT INTO refinery_schema_history VALUES (1, 'first', '2026-01-01T00:00:00Z', '1');",
+            )
+            .unwrap();
+        drop(other);
+        assert!(matches!(open_writable(&options).map(drop), Err(StoreError::Migration { .. })));
+    }
+}
