@@ -62,21 +62,26 @@ pub(super) fn open_read_only(path: &Path, vfs: Option<&str>) -> Result<Connectio
 /// SQLite would make the file readable for everybody; its side files follow the mode of the main one.
 /// An existing file is never opened here: closing it would drop the locks that SQLite holds on it.
 fn create_private(path: &Path) -> Result<(), StoreError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| StoreError::File { path, source }
-    };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists()) {
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(folder).map_err(failed(folder))?;
-    }
+    let failed = |path: &Path, source| StoreError::File { path: path.to_owned(), source };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let new: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).map_err(|source| failed(folder, source))?;
     match private_file().create_new(true).open(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed(path)(error)),
-        Ok(_) | Err(_) => Ok(()),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(source) => return Err(failed(path, source)),
     }
+    // A power cut must not take the name away from what will be promised inside.
+    #[cfg(unix)]
+    for named_in in new.into_iter().filter_map(Path::parent).chain([folder]) {
+        let named_in = if named_in.as_os_str().is_empty() { Path::new(".") } else { named_in };
+        File::open(named_in).and_then(|folder| folder.sync_all()).map_err(|source| failed(named_in, source))?;
+    }
+    Ok(())
 }
 
 fn private_file() -> fs::OpenOptions {
