@@ -1,5 +1,5 @@
 //! A history like those people have, the same for every round: a thousand conversations of Zipf sizes,
-//! told in pages of up to a hundred, conversations interleaved at random.
+//! told in pages of up to a hundred, the newest of each conversation first, conversations interleaved at random.
 
 use backscroll::model::{
     Action, ConversationId, Event, EventBody, MessageContent, MessageId, RawJson, Sequence, SequenceRange, Timestamp,
@@ -42,15 +42,19 @@ pub(crate) fn size(default: usize) -> usize {
 pub(crate) fn pages(events: usize) -> Vec<Page> {
     let mut random = fastrand::Rng::with_seed(7);
     let weight: f64 = (1..=CONVERSATIONS).map(|rank| 1.0 / rank as f64).sum();
-    let mut pages = Vec::new();
+    let mut histories: Vec<Vec<Page>> = Vec::new();
+    let mut turns = Vec::new();
     for rank in 1..=CONVERSATIONS {
         let length = (events as f64 / rank as f64 / weight).ceil() as u32;
         let conversation = ConversationId::from_uuid(uuid(&mut random));
         let history = history(&mut random, conversation, length);
-        pages.extend(history.chunks(PAGE).map(|events| Page { conversation, events: events.to_vec() }));
+        let pages =
+            history.chunks(PAGE).map(|events| Page { conversation, events: events.to_vec() }).collect::<Vec<_>>();
+        turns.extend(std::iter::repeat_n(histories.len(), pages.len()));
+        histories.push(pages);
     }
-    random.shuffle(&mut pages);
-    pages
+    random.shuffle(&mut turns);
+    turns.into_iter().filter_map(|turn| histories[turn].pop()).collect()
 }
 
 fn history(random: &mut fastrand::Rng, conversation: ConversationId, length: u32) -> Vec<Event> {

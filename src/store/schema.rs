@@ -179,6 +179,8 @@ const ALL: &[(&str, &str)] = &[
 
 fn set_pragmas(connection: &Connection, of_this_kind: &[(&str, &str)]) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    // Otherwise each new bound of a range is planned afresh: a seventh of all time while catching up.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     for (name, value) in ALL.iter().chain(of_this_kind) {
         connection.pragma_update(None, name, value)?;
     }
