@@ -157,11 +157,12 @@ impl Change {
 
 /// Writes into a file, which grows with zeros as far as needed.
 fn put(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    let end = offset + bytes.len();
-    if content.len() < end {
-        content.resize(end, 0);
+    if content.len() < offset {
+        content.resize(offset, 0);
     }
-    content[offset..end].copy_from_slice(bytes);
+    let (over, beyond) = bytes.split_at(bytes.len().min(content.len() - offset));
+    content[offset..offset + over.len()].copy_from_slice(over);
+    content.extend_from_slice(beyond);
 }
 
 /// What becomes of one change.

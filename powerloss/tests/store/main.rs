@@ -1,0 +1,9 @@
+//! The store of the engine on disks that lose power and refuse to write.
+//!
+//! `POWERLOSS_VARIANTS` sets how many times dice are thrown behind each operation.
+
+mod cuts;
+mod faults;
+mod history;
+mod look;
+mod story;
