@@ -16,6 +16,8 @@ CREATE TABLE session (
     access_expires_s   INTEGER,
     refresh            TEXT,
     refresh_expires_s  INTEGER,
+    server_url         TEXT NOT NULL,                           -- where the user logged in
+    extra_root         TEXT,                                    -- path of a PEM file to trust besides the public roots
     CHECK ((access IS NULL) = (refresh IS NULL)
        AND (access IS NULL) = (access_expires_s IS NULL)
        AND (access IS NULL) = (refresh_expires_s IS NULL))

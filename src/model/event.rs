@@ -1,9 +1,10 @@
 //! What happens in a conversation: numbered events, and notices that are pushed and forgotten.
 
 use super::{Action, Conversation, ConversationId, MessageId, RawJson, Sequence, Timestamp, UserId};
+use std::fmt;
 
-/// What a message says, in the event of its birth and in each edit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a message says, in the event of its birth and in each edit. `Debug` tells sizes only.
+#[derive(Clone, PartialEq, Eq)]
 pub struct MessageContent {
     /// Assigned by the server.
     pub id: MessageId,
@@ -11,6 +12,17 @@ pub struct MessageContent {
     pub text: String,
     /// A JSON array of objects as received, our own token included; `None` when empty.
     pub payload: Option<RawJson>,
+}
+
+impl fmt::Debug for MessageContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, text, payload } = self;
+        f.debug_struct("MessageContent")
+            .field("id", id)
+            .field("text", &format_args!("{} bytes", text.len()))
+            .field("payload", payload)
+            .finish()
+    }
 }
 
 /// Something the server numbered in a conversation. Kept for ever, and retransmitted on request.

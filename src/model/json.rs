@@ -41,6 +41,11 @@ impl RawJson {
         Self("{}".into())
     }
 
+    /// Returns the empty array.
+    pub fn empty_array() -> Self {
+        Self("[]".into())
+    }
+
     /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,6 +1,7 @@
 //! Messages as people see them.
 
 use super::{ClientToken, ConversationId, MessageId, RawJson, Sequence, Timestamp, UserId};
+use std::fmt;
 
 /// How far a message of one's own has come. Messages of others are always [`Delivery::Settled`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,8 +21,8 @@ pub enum Delivery {
 
 /// Content a person wrote.
 ///
-/// Keeps the `sequence` of its birth and the `revision` of its last change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Keeps the `sequence` of its birth and the `revision` of its last change. `Debug` tells sizes only.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Message {
     /// Assigned by the server; `None` while the message waits in the outbox.
     pub id: Option<MessageId>,
@@ -76,5 +77,38 @@ impl Message {
             delivery: Delivery::Settled,
             token: None,
         }
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            id,
+            conversation,
+            sequence,
+            revision,
+            sender,
+            timestamp,
+            text,
+            payload,
+            edited,
+            removed,
+            delivery,
+            token,
+        } = self;
+        f.debug_struct("Message")
+            .field("id", id)
+            .field("conversation", conversation)
+            .field("sequence", sequence)
+            .field("revision", revision)
+            .field("sender", sender)
+            .field("timestamp", timestamp)
+            .field("text", &format_args!("{} bytes", text.len()))
+            .field("payload", payload)
+            .field("edited", edited)
+            .field("removed", removed)
+            .field("delivery", delivery)
+            .field("token", token)
+            .finish()
     }
 }

@@ -4,9 +4,10 @@ use super::{
     Action, ClientToken, ConversationConfig, ConversationId, MessageId, MessagingError, Participant, RawJson,
     RequestId, Sequence, Timestamp,
 };
+use std::fmt;
 
-/// Something the user wants done, kept until it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Something the user wants done, kept until it is. `Debug` tells of what people wrote the sizes only.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Intent {
     /// Make a conversation.
@@ -76,6 +77,38 @@ impl Intent {
             | Self::EditMessage { conversation, .. }
             | Self::RemoveMessage { conversation, .. }
             | Self::MarkAsRead { conversation, .. } => Some(*conversation),
+        }
+    }
+}
+
+impl fmt::Debug for Intent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateConversation(config) => f.debug_tuple("CreateConversation").field(config).finish(),
+            Self::AddParticipants { conversation, participants } => f
+                .debug_struct("AddParticipants")
+                .field("conversation", conversation)
+                .field("participants", participants)
+                .finish(),
+            Self::SendMessage { conversation, text, payload } => f
+                .debug_struct("SendMessage")
+                .field("conversation", conversation)
+                .field("text", &format_args!("{} bytes", text.len()))
+                .field("payload", payload)
+                .finish(),
+            Self::EditMessage { conversation, message, text, payload } => f
+                .debug_struct("EditMessage")
+                .field("conversation", conversation)
+                .field("message", message)
+                .field("text", &format_args!("{} bytes", text.len()))
+                .field("payload", payload)
+                .finish(),
+            Self::RemoveMessage { conversation, message } => {
+                f.debug_struct("RemoveMessage").field("conversation", conversation).field("message", message).finish()
+            }
+            Self::MarkAsRead { conversation, sequence } => {
+                f.debug_struct("MarkAsRead").field("conversation", conversation).field("sequence", sequence).finish()
+            }
         }
     }
 }

@@ -60,6 +60,15 @@ impl Credentials {
     }
 }
 
+/// Where a server is, and what proves that it is the right one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerAddress {
+    /// `wss://host[:port]/platform`; `ws://` is for loop-back only.
+    pub url: String,
+    /// The path of a file with further certificates to trust, in PEM.
+    pub extra_root: Option<String>,
+}
+
 /// What a login gave and links come and go under. One for each store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -67,6 +76,8 @@ pub struct Session {
     pub user: UserName,
     /// The number inside messaging; `None` until the server has told it.
     pub user_id: Option<UserId>,
+    /// Where the user logged in.
+    pub server: ServerAddress,
     /// The newest pair; `None` once the server refused both and only a new login helps.
     pub tokens: Option<Tokens>,
 }

@@ -29,12 +29,8 @@ fn items(payload: &RawJson) -> Option<Vec<&RawValue>> {
 /// Returns the token in a message's payload; the last one when there are several.
 pub fn token_of_payload(payload: Option<&RawJson>) -> Option<ClientToken> {
     let payload = payload.filter(|payload| may_hold_token(payload))?;
-    let found = items(payload)?
-        .iter()
-        .rev()
-        .find_map(|item| serde_json::from_str::<TokenObject>(item.get()).ok())
-        .map(|object| object.client_id);
-    found
+    let items = items(payload)?;
+    items.iter().rev().find_map(|item| serde_json::from_str::<TokenObject>(item.get()).ok()).map(|own| own.client_id)
 }
 
 /// Returns the payload as the application gave it: without the token; `None` when nothing is left.

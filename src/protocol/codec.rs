@@ -1,7 +1,14 @@
 //! JSON text to frames and back, nothing else.
 
-use super::{ClientFrame, ServerFrame};
+mod client;
+mod objects;
+mod rpc;
+mod server;
+
+use super::{ClientFrame, FRAME_BYTES_MAX, ServerFrame};
 use crate::model::{Action, ErrorCode, RequestId};
+use serde::de::Error;
+use serde_json::error::Category;
 
 /// Why a server's frame could not be understood. Its text is never repeated: it may hold what people wrote.
 #[derive(Debug, thiserror::Error)]
@@ -46,13 +53,33 @@ pub struct ClientFault {
     pub what: Box<str>,
 }
 
+impl DecodeError {
+    /// Takes the place from the JSON library, and its words where they cannot repeat what people wrote.
+    fn malformed(source: serde_json::Error) -> Self {
+        let (line, column) = (source.line(), source.column());
+        let source = match source.classify() {
+            Category::Syntax | Category::Eof | Category::Io => source,
+            Category::Data => serde_json::Error::custom("a member is not as it should be, or comes twice"),
+        };
+        Self::Malformed { line, column, source }
+    }
+
+    fn content(event: &str, what: &str) -> Self {
+        Self::Content { event: event.into(), what: what.into() }
+    }
+}
+
 /// Reads a frame of a client.
 ///
 /// # Errors
 ///
 /// [`ClientFault`] says how a server has to answer.
-pub fn decode_client(_text: &str) -> Result<ClientFrame, ClientFault> {
-    unimplemented!()
+pub fn decode_client(text: &str) -> Result<ClientFrame, ClientFault> {
+    if text.len() > FRAME_BYTES_MAX {
+        let (action, code) = (Action::from(""), ErrorCode::MessageStructureIsWrong);
+        return Err(ClientFault { request: None, action, code, what: "the frame is too long".into() });
+    }
+    client::decode(text)
 }
 
 /// Reads a frame of a server. An unknown event is no error: it comes back whole.
@@ -60,16 +87,25 @@ pub fn decode_client(_text: &str) -> Result<ClientFrame, ClientFault> {
 /// # Errors
 ///
 /// [`DecodeError`] by variant.
-pub fn decode_server(_text: &str) -> Result<ServerFrame, DecodeError> {
-    unimplemented!()
+pub fn decode_server(text: &str) -> Result<ServerFrame, DecodeError> {
+    if text.len() > FRAME_BYTES_MAX {
+        return Err(DecodeError::TooLong { bytes: text.len() });
+    }
+    server::decode(text)
 }
 
 /// Writes a frame of a client, with the exact `@type` that the service expects.
-pub fn encode_client(_frame: &ClientFrame) -> String {
-    unimplemented!()
+pub fn encode_client(frame: &ClientFrame) -> String {
+    match frame {
+        ClientFrame::Chat(chat) => client::encode(chat),
+        ClientFrame::Rpc(rpc) => rpc::encode_client(rpc),
+    }
 }
 
 /// Writes a frame of a server.
-pub fn encode_server(_frame: &ServerFrame) -> String {
-    unimplemented!()
+pub fn encode_server(frame: &ServerFrame) -> String {
+    match frame {
+        ServerFrame::Chat(chat) => server::encode(chat),
+        ServerFrame::Rpc(rpc) => rpc::encode_server(rpc),
+    }
 }

@@ -4,6 +4,7 @@ use crate::model::{
     Action, ConversationConfig, ConversationId, MessageId, Notification, Participant, RawJson, RequestId, UserId,
     UserName,
 };
+use std::fmt;
 
 /// A messaging request in its envelope.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,9 +25,10 @@ pub enum UserKey {
 }
 
 /// What a client asks for. Numbers are as the client sent them; the server checks their range.
+/// `Debug` tells of what people wrote the sizes only.
 ///
 /// Source: protocol notes, section 6.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Request {
     /// Answered by `onCreateConversation`.
     CreateConversation(ConversationConfig),
@@ -211,5 +213,49 @@ impl Request {
             | Self::Typing(_)
             | Self::RetransmitEvents { .. } => false,
         }
+    }
+}
+
+impl fmt::Debug for Request {
+    /// Writes the action, and in parentheses what it is about.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let action = self.action();
+        let mut shown = f.debug_tuple(action.name());
+        match self {
+            Self::CreateConversation(config) => shown.field(config),
+            Self::EditConversation { conversation, title, public_join, custom_data } => {
+                shown.field(conversation).field(title).field(public_join).field(custom_data)
+            }
+            Self::RemoveConversation(conversation)
+            | Self::JoinConversation(conversation)
+            | Self::LeaveConversation(conversation)
+            | Self::GetConversation(conversation)
+            | Self::Typing(conversation) => shown.field(conversation),
+            Self::GetConversations(conversations) => shown.field(conversations),
+            Self::GetPublicConversations | Self::GetSubscriptions => &mut shown,
+            Self::AddParticipants { conversation, participants }
+            | Self::EditParticipants { conversation, participants } => shown.field(conversation).field(participants),
+            Self::RemoveParticipants { conversation, users } => shown.field(conversation).field(users),
+            Self::GetUser(key) => shown.field(key),
+            Self::GetUsers(keys) => shown.field(keys),
+            Self::EditUser { custom_data, private_custom_data } => shown.field(custom_data).field(private_custom_data),
+            Self::SetStatus { online } => shown.field(online),
+            Self::Subscribe(users) | Self::Unsubscribe(users) => shown.field(users),
+            Self::UnsubscribeAll => shown.field(&"all"),
+            Self::ManageNotifications(kinds) => shown.field(kinds),
+            Self::SendMessage { conversation, text, payload } => {
+                shown.field(conversation).field(&format_args!("{} bytes", text.len())).field(payload)
+            }
+            Self::EditMessage { conversation, message, text, payload } => {
+                let bytes = text.as_ref().map(String::len);
+                shown.field(conversation).field(message).field(&format_args!("{bytes:?} bytes")).field(payload)
+            }
+            Self::RemoveMessage { conversation, message } => shown.field(conversation).field(message),
+            Self::MarkAsRead { conversation, sequence } => shown.field(conversation).field(sequence),
+            Self::RetransmitEvents { conversation, from, to, count } => {
+                shown.field(conversation).field(from).field(to).field(count)
+            }
+        }
+        .finish()
     }
 }

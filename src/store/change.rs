@@ -55,9 +55,8 @@ pub(super) fn last_number(connection: &Connection) -> Result<u64, StoreError> {
 pub(super) fn record(connection: &Connection, set: &ChangeSet) -> Result<(), StoreError> {
     const DOING: &str = "note what changed";
     let number = set.number.cast_signed();
-    let mut insert = connection
-        .prepare_cached("INSERT INTO change (number, subject, key) VALUES (?1, ?2, ?3)")
-        .doing(DOING)?;
+    let mut insert =
+        connection.prepare_cached("INSERT INTO change (number, subject, key) VALUES (?1, ?2, ?3)").doing(DOING)?;
     for change in &set.changes {
         let user;
         let (subject, key): (i64, &[u8]) = match change {

@@ -161,10 +161,8 @@ impl Desk {
             schema::set_synchronous(&self.connection, full)?;
             self.full = full;
         }
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .doing("begin a transaction")?;
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).doing("begin a transaction")?;
         let changes = apply::apply(&transaction, writes)?;
         if changes.is_empty() {
             // Rolled back on purpose: there is nothing to keep.
@@ -207,10 +205,7 @@ impl Readers {
         self.read(|_| Ok(()))
     }
 
-    pub(super) fn read<T>(
-        &self,
-        question: impl FnOnce(&Reader<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    pub(super) fn read<T>(&self, question: impl FnOnce(&Reader<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let loan = Loan { readers: self, connection: Some(self.borrow()?) };
         let Some(connection) = &loan.connection else { return Err(StoreError::Closed) };
         // One snapshot for all statements of the question; dropped, it ends without a trace.

@@ -1,9 +1,16 @@
 //! Conversations as people see them.
 
 use super::connections::Reader;
-use super::error::StoreError;
-use crate::model::{Conversation, ConversationId, Membership, Sequence, Timestamp, UserId};
+use super::coverage;
+use super::error::{Doing, StoreError};
+use super::value::{Columns, LocalId};
+use crate::model::{
+    Conversation, ConversationConfig, ConversationId, Membership, Participant, Permissions, Sequence, SequenceRange,
+    Timestamp, UserId,
+};
 use crate::sync::SavedConversation;
+use rusqlite::{Connection, Params, Row, params};
+use uuid::Uuid;
 
 /// What the list shows of the newest message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,24 +50,251 @@ pub struct ConversationRow {
     pub preview: Option<Preview>,
 }
 
+/// The columns of `conversation` in the order that [`row_of`] reads.
+macro_rules! conversation_columns {
+    () => {
+        "id, uuid, title, custom_data, direct, public_join, uber, created_at, last_update, described_at,
+         membership, head, own_read, unread, last_activity, preview_sequence, preview_sender, preview_sent_at,
+         preview_text"
+    };
+}
+
+/// Reads a row; participants and coverage come from their own tables.
+fn row_of(row: &Row<'_>) -> Result<(LocalId, ConversationRow), StoreError> {
+    let columns = Columns::new(row, "conversation")?;
+    let local = LocalId::new(columns.rowid()).ok_or_else(|| columns.damaged("local id"))?;
+    let config = ConversationConfig {
+        title: columns.get(2, "title")?,
+        participants: Vec::new(),
+        custom_data: columns.get(3, "JSON")?,
+        direct: columns.get(4, "yes or no")?,
+        public_join: columns.get(5, "yes or no")?,
+        uber: columns.get(6, "yes or no")?,
+    };
+    let (created, updated) = (columns.get(7, "time")?, columns.get(8, "time")?);
+    let described_at = columns.get(9, "sequence")?;
+    let id = columns.get(1, "uuid of a conversation")?;
+    let preview = match columns.get(15, "sequence")? {
+        Some(sequence) => Some(Preview {
+            sequence,
+            sender: columns.get(16, "user id")?,
+            timestamp: columns.get(17, "time")?,
+            text: columns.get(18, "text")?,
+        }),
+        None => None,
+    };
+    let row = ConversationRow {
+        conversation: Conversation::recreate(id, config, described_at, updated, created),
+        membership: membership_of(&columns, 10)?,
+        head: columns.get(11, "sequence")?,
+        own_read_mark: columns.get(12, "sequence")?,
+        unread: columns.get::<u32>(13, "count")?.into(),
+        last_activity: columns.get(14, "time")?,
+        preview,
+        covered: 0,
+        missing: 0,
+        unread_exact: false,
+    };
+    Ok((local, row))
+}
+
+pub(super) const fn membership_column(membership: Membership) -> i64 {
+    match membership {
+        Membership::Member => 0,
+        Membership::Left => 1,
+        Membership::Removed => 2,
+        Membership::Stranger => 3,
+    }
+}
+
+fn membership_of(columns: &Columns<'_>, place: usize) -> Result<Membership, StoreError> {
+    match columns.get::<i64>(place, "membership")? {
+        0 => Ok(Membership::Member),
+        1 => Ok(Membership::Left),
+        2 => Ok(Membership::Removed),
+        3 => Ok(Membership::Stranger),
+        _ => Err(columns.damaged("membership")),
+    }
+}
+
+fn participants(connection: &Connection, local: LocalId) -> Result<Vec<Participant>, StoreError> {
+    const DOING: &str = "read participants";
+    let mut select = connection
+        .prepare_cached(
+            "SELECT conversation, user_id, permissions, last_read FROM participant WHERE conversation = ?1 ORDER BY place",
+        )
+        .doing(DOING)?;
+    let mut rows = select.query([local.get()]).doing(DOING)?;
+    let mut participants = Vec::new();
+    while let Some(row) = rows.next().doing(DOING)? {
+        let columns = Columns::new(row, "participant")?;
+        participants.push(Participant {
+            user: columns.get(1, "user id")?,
+            permissions: Permissions::from_bits(columns.get(2, "permissions")?),
+            last_read: columns.get(3, "sequence")?,
+        });
+    }
+    Ok(participants)
+}
+
+/// Runs a statement that selects [`conversation_columns`], and completes each row.
+fn read_rows(
+    connection: &Connection,
+    sql: &'static str,
+    parameters: impl Params,
+) -> Result<Vec<ConversationRow>, StoreError> {
+    const DOING: &str = "read conversations";
+    let mut select = connection.prepare_cached(sql).doing(DOING)?;
+    let mut rows = select.query(parameters).doing(DOING)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().doing(DOING)? {
+        let (local, mut row) = row_of(row)?;
+        row.conversation.participants = participants(connection, local)?;
+        let covered = coverage::covered(connection, local)?;
+        let missing_above = |read: Sequence| {
+            SequenceRange::new(read.next(), row.head)
+                .map_or(0, |range| covered.missing(range).map(|gap| u64::from(gap.len())).sum::<u64>())
+        };
+        row.covered = covered.count();
+        row.missing = missing_above(Sequence::ZERO);
+        // Of a conversation whose head was never told, nothing is known to be all.
+        row.unread_exact = row.head > Sequence::ZERO && missing_above(row.own_read_mark) == 0;
+        found.push(row);
+    }
+    Ok(found)
+}
+
+/// Returns the description held, or `None` when there never was one.
+pub(super) fn described(connection: &Connection, local: LocalId) -> Result<Option<Conversation>, StoreError> {
+    const DOING: &str = "read a conversation";
+    let mut select = connection
+        .prepare_cached(concat!("SELECT ", conversation_columns!(), " FROM conversation WHERE id = ?1"))
+        .doing(DOING)?;
+    let mut rows = select.query([local.get()]).doing(DOING)?;
+    let Some(row) = rows.next().doing(DOING)? else { return Ok(None) };
+    let mut conversation = row_of(row)?.1.conversation;
+    conversation.participants = participants(connection, local)?;
+    Ok((conversation.last_sequence > Sequence::ZERO).then_some(conversation))
+}
+
+pub(super) fn own_read(connection: &Connection, local: LocalId) -> Result<Sequence, StoreError> {
+    connection
+        .prepare_cached("SELECT own_read FROM conversation WHERE id = ?1")
+        .and_then(|mut select| select.query_row([local.get()], |row| row.get(0)))
+        .doing("read a read mark")
+}
+
 impl Reader<'_> {
     /// Returns one conversation, or `None` when it is unknown.
     pub fn conversation(&self, id: ConversationId) -> Result<Option<ConversationRow>, StoreError> {
-        todo!()
+        let rows = read_rows(
+            self.connection,
+            concat!("SELECT ", conversation_columns!(), " FROM conversation WHERE uuid = ?1"),
+            [id],
+        )?;
+        Ok(rows.into_iter().next())
     }
 
     /// Returns those the user is or was in, latest activity first: at most `limit` after the first `offset`.
     pub fn conversations(&self, limit: u32, offset: u32) -> Result<Vec<ConversationRow>, StoreError> {
-        todo!()
+        read_rows(
+            self.connection,
+            concat!(
+                "SELECT ",
+                conversation_columns!(),
+                " FROM conversation WHERE membership < 2 ORDER BY last_activity DESC, id DESC LIMIT ?1 OFFSET ?2"
+            ),
+            [limit, offset],
+        )
     }
 
     /// Returns the conversations whose uuid begins with `name`, or whose title is exactly `name`: at most 10.
+    ///
+    /// The uuid is written as usual, with hyphens; case makes no difference to it. Nothing has an empty name.
     pub fn find_conversations(&self, name: &str) -> Result<Vec<ConversationRow>, StoreError> {
-        todo!()
+        if name.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (from, to) = uuids_beginning(name).unzip();
+        read_rows(
+            self.connection,
+            concat!(
+                "SELECT ",
+                conversation_columns!(),
+                " FROM conversation WHERE uuid BETWEEN ?1 AND ?2 OR title = ?3 ORDER BY last_activity DESC LIMIT 10"
+            ),
+            params![from, to, name],
+        )
     }
 
     /// Returns what the core needs to know of every conversation.
     pub fn saved_conversations(&self) -> Result<Vec<SavedConversation>, StoreError> {
-        todo!()
+        const DOING: &str = "read conversations";
+        let mut select = self
+            .connection
+            .prepare_cached(
+                "SELECT id, uuid, head, described_at, membership, uber, last_activity FROM conversation ORDER BY id",
+            )
+            .doing(DOING)?;
+        let mut rows = select.query([]).doing(DOING)?;
+        let mut saved = Vec::new();
+        while let Some(row) = rows.next().doing(DOING)? {
+            let columns = Columns::new(row, "conversation")?;
+            let local = LocalId::new(columns.rowid()).ok_or_else(|| columns.damaged("local id"))?;
+            saved.push(SavedConversation {
+                id: columns.get(1, "uuid of a conversation")?,
+                head: columns.get(2, "sequence")?,
+                described_at: columns.get(3, "sequence")?,
+                membership: membership_of(&columns, 4)?,
+                uber: columns.get(5, "yes or no")?,
+                coverage: coverage::covered(self.connection, local)?,
+                last_activity: columns.get(6, "time")?,
+            });
+        }
+        Ok(saved)
     }
+
+    /// Returns the local number of a conversation, if it is known.
+    pub(super) fn local(&self, conversation: ConversationId) -> Result<Option<LocalId>, StoreError> {
+        Ok(self.heads(Some(conversation))?.first().map(|(_, local, _)| *local))
+    }
+
+    /// Returns the head of one conversation or of all.
+    pub(super) fn heads(
+        &self,
+        only: Option<ConversationId>,
+    ) -> Result<Vec<(ConversationId, LocalId, Sequence)>, StoreError> {
+        const DOING: &str = "read conversations";
+        let mut select = self
+            .connection
+            .prepare_cached(match only {
+                Some(_) => "SELECT id, uuid, head FROM conversation WHERE uuid = ?1",
+                None => "SELECT id, uuid, head FROM conversation WHERE ?1 IS NULL ORDER BY id",
+            })
+            .doing(DOING)?;
+        let mut rows = select.query([only]).doing(DOING)?;
+        let mut heads = Vec::new();
+        while let Some(row) = rows.next().doing(DOING)? {
+            let columns = Columns::new(row, "conversation")?;
+            let local = LocalId::new(columns.rowid()).ok_or_else(|| columns.damaged("local id"))?;
+            heads.push((columns.get(1, "uuid of a conversation")?, local, columns.get(2, "sequence")?));
+        }
+        Ok(heads)
+    }
+}
+
+/// Returns the lowest and the highest uuid that begin with `text`, or `None` when no uuid does.
+fn uuids_beginning(text: &str) -> Option<(ConversationId, ConversationId)> {
+    const SHAPE: &str = "00000000-0000-0000-0000-000000000000";
+    let rest = SHAPE.get(text.len()..)?;
+    if !text.is_ascii() {
+        return None;
+    }
+    // Hyphens must stand where they belong; parsing alone would accept other shapes.
+    let as_shaped = |(shape, given): (u8, u8)| (shape == b'-') == (given == b'-');
+    if !SHAPE.bytes().zip(text.bytes()).all(as_shaped) {
+        return None;
+    }
+    let id = |rest: &str| Uuid::parse_str(&format!("{text}{rest}")).ok().map(ConversationId::from_uuid);
+    Some((id(rest)?, id(&rest.replace('0', "f"))?))
 }

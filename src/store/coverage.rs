@@ -1,9 +1,11 @@
 //! What was asked for and completely answered, and what of it holds nothing.
 
 use super::connections::Reader;
-use super::error::StoreError;
-use crate::model::{ConversationId, SequenceRange};
+use super::error::{Doing, StoreError};
+use super::value::{Columns, LocalId};
+use crate::model::{ConversationId, Ranges, Sequence, SequenceRange};
 use crate::sync::HoleReason;
+use rusqlite::{Connection, Row, params};
 
 /// Positions that hold nothing though they were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,14 +18,184 @@ pub struct HoleRow {
     pub reason: HoleReason,
 }
 
+/// Adds a range, melting what overlaps or touches it. Returns whether anything of it was new.
+pub(super) fn cover(connection: &Connection, local: LocalId, range: SequenceRange) -> Result<bool, StoreError> {
+    const DOING: &str = "store what is covered";
+    let (below, above) = (range.first().previous(), range.last().next());
+    let near = near(
+        connection,
+        "SELECT conversation, first, last FROM coverage WHERE conversation = ?1 AND first <= ?3 AND last >= ?2
+         AND first >= coalesce((SELECT max(first) FROM coverage WHERE conversation = ?1 AND first <= ?2), 0)
+         ORDER BY first",
+        (local, below, above),
+        |row| range_from_row(row, "coverage"),
+    )?;
+    let mut first = range.first();
+    let mut last = range.last();
+    for held in &near {
+        if held.first() <= first && held.last() >= last {
+            return Ok(false);
+        }
+        first = first.min(held.first());
+        last = last.max(held.last());
+    }
+    for held in &near {
+        connection
+            .prepare_cached("DELETE FROM coverage WHERE conversation = ?1 AND first = ?2")
+            .and_then(|mut delete| delete.execute(params![local.get(), held.first()]))
+            .doing(DOING)?;
+    }
+    connection
+        .prepare_cached("INSERT INTO coverage (conversation, first, last) VALUES (?1, ?2, ?3)")
+        .and_then(|mut insert| insert.execute(params![local.get(), first, last]))
+        .doing(DOING)?;
+    Ok(true)
+}
+
+/// Adds a hole; what was a hole before keeps its reason.
+pub(super) fn add_hole(
+    connection: &Connection,
+    local: LocalId,
+    range: SequenceRange,
+    reason: HoleReason,
+) -> Result<(), StoreError> {
+    let known: Ranges = holes_near(connection, local, range)?.into_iter().map(|(hole, _)| hole).collect();
+    for free in known.missing(range) {
+        insert_hole(connection, local, free, reason)?;
+    }
+    Ok(())
+}
+
+/// Takes positions out of holes, because something came after all.
+pub(super) fn fill_holes(
+    connection: &Connection,
+    local: LocalId,
+    first: Sequence,
+    last: Sequence,
+    filled: impl Iterator<Item = Sequence>,
+) -> Result<(), StoreError> {
+    let Some(within) = SequenceRange::new(first, last) else { return Ok(()) };
+    let holes = holes_near(connection, local, within)?;
+    if holes.is_empty() {
+        return Ok(());
+    }
+    let filled: Ranges = filled.filter_map(SequenceRange::single).collect();
+    for (hole, reason) in holes {
+        connection
+            .prepare_cached("DELETE FROM hole WHERE conversation = ?1 AND first = ?2")
+            .and_then(|mut delete| delete.execute(params![local.get(), hole.first()]))
+            .doing("fill a hole")?;
+        for left in filled.missing(hole) {
+            insert_hole(connection, local, left, reason)?;
+        }
+    }
+    Ok(())
+}
+
+fn insert_hole(
+    connection: &Connection,
+    local: LocalId,
+    range: SequenceRange,
+    reason: HoleReason,
+) -> Result<(), StoreError> {
+    let reason = match reason {
+        HoleReason::NotInHistory => 0,
+        HoleReason::NotAMember => 1,
+    };
+    connection
+        .prepare_cached("INSERT INTO hole (conversation, first, last, reason) VALUES (?1, ?2, ?3, ?4)")
+        .and_then(|mut insert| insert.execute(params![local.get(), range.first(), range.last(), reason]))
+        .doing("store a hole")?;
+    Ok(())
+}
+
+fn holes_near(
+    connection: &Connection,
+    local: LocalId,
+    range: SequenceRange,
+) -> Result<Vec<(SequenceRange, HoleReason)>, StoreError> {
+    near(
+        connection,
+        "SELECT conversation, first, last, reason FROM hole WHERE conversation = ?1 AND first <= ?3 AND last >= ?2
+         AND first >= coalesce((SELECT max(first) FROM hole WHERE conversation = ?1 AND first <= ?2), 0)
+         ORDER BY first",
+        (local, range.first(), range.last()),
+        hole_from_row,
+    )
+}
+
+/// Returns the rows whose range meets `first` to `last`.
+fn near<T>(
+    connection: &Connection,
+    sql: &'static str,
+    (local, first, last): (LocalId, Sequence, Sequence),
+    from_row: impl Fn(&Row<'_>) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    const DOING: &str = "read what is covered";
+    let mut select = connection.prepare_cached(sql).doing(DOING)?;
+    let mut rows = select.query(params![local.get(), first, last]).doing(DOING)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().doing(DOING)? {
+        found.push(from_row(row)?);
+    }
+    Ok(found)
+}
+
+fn range_from_row(row: &Row<'_>, table: &'static str) -> Result<SequenceRange, StoreError> {
+    let columns = Columns::new(row, table)?;
+    let (first, last) = (columns.get(1, "sequence")?, columns.get(2, "sequence")?);
+    SequenceRange::new(first, last).ok_or_else(|| columns.damaged("range of sequences"))
+}
+
+fn hole_from_row(row: &Row<'_>) -> Result<(SequenceRange, HoleReason), StoreError> {
+    let columns = Columns::new(row, "hole")?;
+    let reason = match columns.get::<i64>(3, "reason of a hole")? {
+        0 => HoleReason::NotInHistory,
+        1 => HoleReason::NotAMember,
+        _ => return Err(columns.damaged("reason of a hole")),
+    };
+    Ok((range_from_row(row, "hole")?, reason))
+}
+
+/// Returns all ranges covered in a conversation.
+pub(super) fn covered(connection: &Connection, local: LocalId) -> Result<Ranges, StoreError> {
+    let ranges = near(
+        connection,
+        "SELECT conversation, first, last FROM coverage WHERE conversation = ?1 AND first BETWEEN ?2 AND ?3 ORDER BY first",
+        (local, Sequence::FIRST, Sequence(u32::MAX)),
+        |row| range_from_row(row, "coverage"),
+    )?;
+    Ok(ranges.into_iter().collect())
+}
+
+/// Returns all holes in a conversation, rising.
+pub(super) fn holes(connection: &Connection, local: LocalId) -> Result<Vec<(SequenceRange, HoleReason)>, StoreError> {
+    holes_near(
+        connection,
+        local,
+        SequenceRange::new(Sequence::FIRST, Sequence(u32::MAX)).expect("1 is the lowest position"),
+    )
+}
+
 impl Reader<'_> {
     /// Returns what is still to be fetched, of one conversation or of all, rising in each.
     pub fn gaps(&self, only: Option<ConversationId>) -> Result<Vec<(ConversationId, SequenceRange)>, StoreError> {
-        todo!()
+        let mut gaps = Vec::new();
+        for (id, local, head) in self.heads(only)? {
+            if let Some(known) = SequenceRange::new(Sequence::FIRST, head) {
+                gaps.extend(covered(self.connection, local)?.missing(known).map(|gap| (id, gap)));
+            }
+        }
+        Ok(gaps)
     }
 
     /// Returns the holes, of one conversation or of all, rising in each.
     pub fn holes(&self, only: Option<ConversationId>) -> Result<Vec<HoleRow>, StoreError> {
-        todo!()
+        let mut rows = Vec::new();
+        for (conversation, local, _) in self.heads(only)? {
+            let holes = holes(self.connection, local)?;
+            rows.extend(holes.into_iter().map(|(range, reason)| HoleRow { conversation, range, reason }));
+        }
+        Ok(rows)
     }
 }

@@ -71,9 +71,7 @@ pub enum StoreError {
         /// What should have been there.
         expected: &'static str,
     },
-    /// There are as many conversations as row ids can number.
-    #[error("the store holds as many conversations as it can")]
-    Full,
+
     /// SQLite failed; nothing of the transaction was kept.
     #[error("could not {doing}")]
     Sqlite {
@@ -103,7 +101,6 @@ impl StoreError {
             | Self::Older { .. }
             | Self::Migration { .. }
             | Self::Damaged { .. }
-            | Self::Full
             | Self::Closed => false,
         }
     }

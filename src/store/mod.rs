@@ -32,7 +32,6 @@ mod people;
 mod schema;
 mod value;
 mod verify;
-mod waiting;
 
 pub use self::change::{Change, ChangeSet};
 pub use self::connections::{Reader, Ticket};

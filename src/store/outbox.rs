@@ -1,12 +1,270 @@
 //! The outbox as rows.
 
 use super::connections::Reader;
-use super::error::StoreError;
-use crate::model::OutboxEntry;
+use super::error::{Doing, StoreError};
+use super::value::{Checksum, Columns};
+use crate::model::{
+    ClientToken, ConversationConfig, ConversationId, ErrorCode, Intent, MessageId, MessagingError, OutboxEntry,
+    OutboxState, Participant, Permissions, RawJson, RequestId, Sequence, Settlement, UserId,
+};
+use rusqlite::{Connection, Row, params};
+use serde::{Deserialize, Serialize};
+
+/// How many settled entries are kept, the newest, so that a late question finds its answer.
+pub(super) const SETTLED_KEPT: i64 = 256;
+
+/// The columns of `outbox` in the order that [`entry_of`] reads and [`set`] writes.
+macro_rules! outbox_columns {
+    () => {
+        "position, token, request, state, attempts, queued_at, intent, settled, settled_conversation,
+         settled_message, settled_sequence, error_code, error_description, checksum"
+    };
+}
+
+/// Inserts an entry, or replaces the one with the same token.
+pub(super) fn set(connection: &Connection, entry: &OutboxEntry) -> Result<(), StoreError> {
+    const DOING: &str = "store an outbox entry";
+    let intent =
+        serde_json::to_string(&StoredIntent::from(&entry.intent)).expect("strings, numbers and valid JSON make JSON");
+    let settlement = entry.settlement.as_ref();
+    let error = entry.error.as_ref();
+    connection
+        .prepare_cached(concat!(
+            "INSERT INTO outbox (",
+            outbox_columns!(),
+            ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+             ON CONFLICT (token) DO UPDATE SET position = excluded.position, request = excluded.request,
+                 state = excluded.state, attempts = excluded.attempts, queued_at = excluded.queued_at,
+                 intent = excluded.intent, settled = excluded.settled,
+                 settled_conversation = excluded.settled_conversation, settled_message = excluded.settled_message,
+                 settled_sequence = excluded.settled_sequence, error_code = excluded.error_code,
+                 error_description = excluded.error_description, checksum = excluded.checksum"
+        ))
+        .and_then(|mut upsert| {
+            upsert.execute(params![
+                entry.position.cast_signed(),
+                entry.token,
+                entry.request,
+                state_column(entry.state),
+                entry.attempts,
+                entry.queued_at,
+                intent,
+                settlement.is_some(),
+                settlement.and_then(|settlement| settlement.conversation),
+                settlement.and_then(|settlement| settlement.message),
+                settlement.and_then(|settlement| settlement.sequence),
+                error.map(|error| error.code.number()),
+                error.map(|error| error.description.as_str()),
+                checksum(entry, &intent)
+            ])
+        })
+        .doing(DOING)?;
+    if entry.state == OutboxState::Settled {
+        connection
+            .prepare_cached(
+                "DELETE FROM outbox WHERE state = 3 AND position <=
+                     (SELECT position FROM outbox WHERE state = 3 ORDER BY position DESC LIMIT 1 OFFSET ?1)",
+            )
+            .and_then(|mut prune| prune.execute([SETTLED_KEPT]))
+            .doing(DOING)?;
+    }
+    Ok(())
+}
+
+/// Forgets an entry. Returns whether there was one.
+pub(super) fn forget(connection: &Connection, token: ClientToken) -> Result<bool, StoreError> {
+    let forgotten = connection
+        .prepare_cached("DELETE FROM outbox WHERE token = ?1")
+        .and_then(|mut delete| delete.execute([token]))
+        .doing("forget an outbox entry")?;
+    Ok(forgotten > 0)
+}
+
+const fn state_column(state: OutboxState) -> i64 {
+    match state {
+        OutboxState::Queued => 0,
+        OutboxState::Sending => 1,
+        OutboxState::Uncertain => 2,
+        OutboxState::Settled => 3,
+        OutboxState::Failed => 4,
+    }
+}
+
+fn checksum(entry: &OutboxEntry, intent: &str) -> i64 {
+    let settlement = entry.settlement.unwrap_or_default();
+    let mut sum = Checksum::new()
+        .number(entry.position.cast_signed())
+        .bytes(entry.token.as_uuid().as_bytes())
+        .bytes(entry.request.as_uuid().as_bytes())
+        .number(state_column(entry.state))
+        .number(entry.attempts.into())
+        .number(entry.queued_at.0)
+        .bytes(intent.as_bytes())
+        .number(entry.settlement.is_some().into())
+        .bytes(settlement.conversation.as_ref().map_or(&[], |id| id.as_uuid().as_bytes()))
+        .bytes(settlement.message.as_ref().map_or(&[], |id| id.as_uuid().as_bytes()))
+        .number(settlement.sequence.map_or(-1, |sequence| sequence.0.into()));
+    if let Some(error) = &entry.error {
+        sum = sum.number(error.code.number()).bytes(error.description.as_bytes());
+    }
+    sum.finish()
+}
+
+fn entry_of(row: &Row<'_>) -> Result<OutboxEntry, StoreError> {
+    let columns = Columns::new(row, "outbox")?;
+    let intent = columns.text(6, "intent")?;
+    let stored: StoredIntent = serde_json::from_str(intent).map_err(|_| columns.damaged("intent"))?;
+    let settled: bool = columns.get(7, "yes or no")?;
+    let settlement = Settlement {
+        conversation: columns.get(8, "uuid of a conversation")?,
+        message: columns.get(9, "uuid of a message")?,
+        sequence: columns.get(10, "sequence")?,
+    };
+    let error = match columns.get::<Option<i64>>(11, "error code")? {
+        Some(code) => Some(MessagingError::new(ErrorCode::from(code), columns.get::<String>(12, "text")?)),
+        None => None,
+    };
+    let entry = OutboxEntry {
+        position: columns.rowid().try_into().map_err(|_| columns.damaged("position"))?,
+        token: columns.get::<ClientToken>(1, "token")?,
+        request: columns.get::<RequestId>(2, "request id")?,
+        state: match columns.get::<i64>(3, "state of an outbox entry")? {
+            0 => OutboxState::Queued,
+            1 => OutboxState::Sending,
+            2 => OutboxState::Uncertain,
+            3 => OutboxState::Settled,
+            4 => OutboxState::Failed,
+            _ => return Err(columns.damaged("state of an outbox entry")),
+        },
+        attempts: columns.get(4, "count")?,
+        queued_at: columns.get(5, "time")?,
+        intent: stored.into(),
+        settlement: settled.then_some(settlement),
+        error,
+    };
+    // An entry is a promise, and there are few: damage to one is told, never sent.
+    if checksum(&entry, intent) != columns.get::<i64>(13, "checksum")? {
+        return Err(columns.damaged("outbox entry that fits its checksum"));
+    }
+    Ok(entry)
+}
 
 impl Reader<'_> {
     /// Returns every entry held, settled ones included, by rising position.
     pub fn outbox(&self) -> Result<Vec<OutboxEntry>, StoreError> {
-        todo!()
+        const DOING: &str = "read the outbox";
+        let mut select = self
+            .connection
+            .prepare_cached(concat!("SELECT ", outbox_columns!(), " FROM outbox ORDER BY position"))
+            .doing(DOING)?;
+        let mut rows = select.query([]).doing(DOING)?;
+        let mut entries = Vec::new();
+        while let Some(row) = rows.next().doing(DOING)? {
+            entries.push(entry_of(row)?);
+        }
+        Ok(entries)
+    }
+}
+
+/// User, permissions, last read.
+type StoredParticipant = (UserId, u32, Sequence);
+
+/// An intent in the JSON of its row.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredIntent {
+    CreateConversation {
+        title: String,
+        participants: Vec<StoredParticipant>,
+        direct: bool,
+        public_join: bool,
+        uber: bool,
+        custom_data: RawJson,
+    },
+    AddParticipants {
+        conversation: ConversationId,
+        participants: Vec<StoredParticipant>,
+    },
+    SendMessage {
+        conversation: ConversationId,
+        text: String,
+        payload: Option<RawJson>,
+    },
+    EditMessage {
+        conversation: ConversationId,
+        message: MessageId,
+        text: String,
+        payload: Option<RawJson>,
+    },
+    RemoveMessage {
+        conversation: ConversationId,
+        message: MessageId,
+    },
+    MarkAsRead {
+        conversation: ConversationId,
+        sequence: Sequence,
+    },
+}
+
+fn to_stored(participants: &[Participant]) -> Vec<StoredParticipant> {
+    participants.iter().map(|one| (one.user, one.permissions.bits(), one.last_read)).collect()
+}
+
+fn from_stored(participants: Vec<StoredParticipant>) -> Vec<Participant> {
+    let participant =
+        |(user, bits, last_read)| Participant { user, permissions: Permissions::from_bits(bits), last_read };
+    participants.into_iter().map(participant).collect()
+}
+
+impl From<&Intent> for StoredIntent {
+    fn from(intent: &Intent) -> Self {
+        match intent.clone() {
+            Intent::CreateConversation(config) => Self::CreateConversation {
+                title: config.title,
+                participants: to_stored(&config.participants),
+                direct: config.direct,
+                public_join: config.public_join,
+                uber: config.uber,
+                custom_data: config.custom_data,
+            },
+            Intent::AddParticipants { conversation, participants } => {
+                Self::AddParticipants { conversation, participants: to_stored(&participants) }
+            }
+            Intent::SendMessage { conversation, text, payload } => Self::SendMessage { conversation, text, payload },
+            Intent::EditMessage { conversation, message, text, payload } => {
+                Self::EditMessage { conversation, message, text, payload }
+            }
+            Intent::RemoveMessage { conversation, message } => Self::RemoveMessage { conversation, message },
+            Intent::MarkAsRead { conversation, sequence } => Self::MarkAsRead { conversation, sequence },
+        }
+    }
+}
+
+impl From<StoredIntent> for Intent {
+    fn from(stored: StoredIntent) -> Self {
+        match stored {
+            StoredIntent::CreateConversation { title, participants, direct, public_join, uber, custom_data } => {
+                let participants = from_stored(participants);
+                Self::CreateConversation(ConversationConfig {
+                    title,
+                    participants,
+                    direct,
+                    public_join,
+                    uber,
+                    custom_data,
+                })
+            }
+            StoredIntent::AddParticipants { conversation, participants } => {
+                Self::AddParticipants { conversation, participants: from_stored(participants) }
+            }
+            StoredIntent::SendMessage { conversation, text, payload } => {
+                Self::SendMessage { conversation, text, payload }
+            }
+            StoredIntent::EditMessage { conversation, message, text, payload } => {
+                Self::EditMessage { conversation, message, text, payload }
+            }
+            StoredIntent::RemoveMessage { conversation, message } => Self::RemoveMessage { conversation, message },
+            StoredIntent::MarkAsRead { conversation, sequence } => Self::MarkAsRead { conversation, sequence },
+        }
     }
 }

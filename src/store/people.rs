@@ -1,9 +1,16 @@
 //! The session, users, and the store as a whole.
 
 use super::connections::Reader;
-use super::error::StoreError;
-use crate::model::{OutboxState, Session, User, UserId};
+use super::error::{Doing, StoreError};
+use super::value::Columns;
+use crate::model::{
+    ConversationId, Notification, OutboxState, PrivateUser, ServerAddress, Session, Tokens, User, UserId,
+};
+use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::{fs, io};
+use uuid::Uuid;
 
 /// The store in numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,19 +37,212 @@ pub struct Overview {
     pub change: u64,
 }
 
+pub(super) fn own_user(connection: &Connection) -> Result<Option<UserId>, StoreError> {
+    connection
+        .prepare_cached("SELECT user_id FROM session WHERE id = 1")
+        .and_then(|mut select| select.query_row([], |row| row.get(0)).optional())
+        .map(Option::flatten)
+        .doing("read the session")
+}
+
+pub(super) fn set_session(connection: &Connection, session: &Session) -> Result<(), StoreError> {
+    let tokens = session.tokens.as_ref();
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO session (id, user_name, user_id, access, access_expires_s, refresh, refresh_expires_s,
+                 server_url, extra_root)
+             VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )
+        .and_then(|mut insert| {
+            insert.execute(params![
+                session.user,
+                session.user_id,
+                tokens.map(|tokens| &tokens.access),
+                tokens.map(|tokens| tokens.access_expires_s),
+                tokens.map(|tokens| &tokens.refresh),
+                tokens.map(|tokens| tokens.refresh_expires_s),
+                session.server.url,
+                session.server.extra_root
+            ])
+        })
+        .doing("store the session")?;
+    Ok(())
+}
+
+/// Replaces what is known of a user; a private part once known stays when this description has none.
+pub(super) fn set_user(connection: &Connection, user: &User) -> Result<(), StoreError> {
+    let private = user.private.as_ref();
+    connection
+        .prepare_cached(
+            "INSERT INTO user (id, name, display_name, custom_data, deleted, private_custom_data, notifications,
+                 conversations, left_conversations)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             ON CONFLICT (id) DO UPDATE SET name = excluded.name, display_name = excluded.display_name,
+                 custom_data = excluded.custom_data, deleted = excluded.deleted,
+                 private_custom_data = coalesce(excluded.private_custom_data, private_custom_data),
+                 notifications = coalesce(excluded.notifications, notifications),
+                 conversations = coalesce(excluded.conversations, conversations),
+                 left_conversations = coalesce(excluded.left_conversations, left_conversations)",
+        )
+        .and_then(|mut upsert| {
+            upsert.execute(params![
+                user.id,
+                user.name,
+                user.display_name,
+                user.custom_data,
+                user.deleted,
+                private.map(|private| &private.custom_data),
+                private.map(|private| {
+                    private.notifications.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" ")
+                }),
+                private.map(|private| uuids_to_bytes(&private.conversations)),
+                private.map(|private| uuids_to_bytes(&private.left_conversations))
+            ])
+        })
+        .doing("store a user")?;
+    Ok(())
+}
+
+fn uuids_to_bytes(ids: &[ConversationId]) -> Vec<u8> {
+    ids.iter().flat_map(|id| *id.as_uuid().as_bytes()).collect()
+}
+
+fn uuids_from_bytes(bytes: &[u8]) -> Option<Vec<ConversationId>> {
+    let (ids, rest) = bytes.as_chunks::<16>();
+    rest.is_empty().then(|| ids.iter().map(|id| ConversationId::from_uuid(Uuid::from_bytes(*id))).collect())
+}
+
+fn private_of(columns: &Columns<'_>) -> Result<Option<PrivateUser>, StoreError> {
+    let Some(custom_data) = columns.get(5, "JSON")? else { return Ok(None) };
+    let lists = |place| {
+        let bytes: Vec<u8> = columns.get(place, "list of uuids")?;
+        uuids_from_bytes(&bytes).ok_or_else(|| columns.damaged("list of uuids"))
+    };
+    Ok(Some(PrivateUser {
+        custom_data,
+        notifications: columns
+            .text(6, "list of notifications")?
+            .split_ascii_whitespace()
+            .map(|name| Notification::from_name(name).ok_or_else(|| columns.damaged("list of notifications")))
+            .collect::<Result<_, _>>()?,
+        conversations: lists(7)?,
+        left_conversations: lists(8)?,
+    }))
+}
+
+fn tokens_of(columns: &Columns<'_>) -> Result<Option<Tokens>, StoreError> {
+    let Some(access) = columns.get(3, "token")? else { return Ok(None) };
+    Ok(Some(Tokens {
+        access,
+        access_expires_s: columns.get(4, "number of seconds")?,
+        refresh: columns.get(5, "token")?,
+        refresh_expires_s: columns.get(6, "number of seconds")?,
+    }))
+}
+
 impl Reader<'_> {
     /// Returns the session, or `None` when nobody ever logged in.
     pub fn session(&self) -> Result<Option<Session>, StoreError> {
-        todo!()
+        const DOING: &str = "read the session";
+        let mut select = self
+            .connection
+            .prepare_cached(
+                "SELECT id, user_name, user_id, access, access_expires_s, refresh, refresh_expires_s, server_url, extra_root
+                 FROM session",
+            )
+            .doing(DOING)?;
+        let mut rows = select.query([]).doing(DOING)?;
+        let Some(row) = rows.next().doing(DOING)? else { return Ok(None) };
+        let columns = Columns::new(row, "session")?;
+        Ok(Some(Session {
+            user: columns.get(1, "user name")?,
+            user_id: columns.get(2, "user id")?,
+            server: ServerAddress {
+                url: columns.get(7, "server address")?,
+                extra_root: columns.get(8, "path of a certificate")?,
+            },
+            tokens: tokens_of(&columns)?,
+        }))
+    }
+
+    /// Returns whose store it is; `None` before the server has told.
+    pub(super) fn own_user(&self) -> Result<Option<UserId>, StoreError> {
+        match self.own_user.get() {
+            Some(known) => Ok(*known),
+            None => {
+                let known = own_user(self.connection)?;
+                Ok(*self.own_user.get_or_init(|| known))
+            }
+        }
     }
 
     /// Returns a user, or `None` when unknown.
     pub fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
-        todo!()
+        const DOING: &str = "read a user";
+        let mut select = self
+            .connection
+            .prepare_cached(
+                "SELECT id, name, display_name, custom_data, deleted, private_custom_data, notifications,
+                     conversations, left_conversations
+                 FROM user WHERE id = ?1",
+            )
+            .doing(DOING)?;
+        let mut rows = select.query([id]).doing(DOING)?;
+        let Some(row) = rows.next().doing(DOING)? else { return Ok(None) };
+        let columns = Columns::new(row, "user")?;
+        Ok(Some(User {
+            id: columns.get(0, "user id")?,
+            name: columns.get(1, "user name")?,
+            display_name: columns.get(2, "name")?,
+            custom_data: columns.get(3, "JSON")?,
+            deleted: columns.get(4, "yes or no")?,
+            private: private_of(&columns)?,
+        }))
     }
 
     /// Returns the store in numbers; counts rows, so not for a hot path.
     pub fn overview(&self) -> Result<Overview, StoreError> {
-        todo!()
+        const DOING: &str = "count what is stored";
+        let count = |sql: &'static str| {
+            self.connection
+                .prepare_cached(sql)
+                .and_then(|mut count| count.query_row([], |row| row.get::<_, i64>(0)))
+                .map(i64::unsigned_abs)
+                .doing(DOING)
+        };
+        let gaps = self.gaps(None)?;
+        let mut outbox = BTreeMap::new();
+        for entry in self.outbox()? {
+            *outbox.entry(entry.state).or_default() += 1;
+        }
+        Ok(Overview {
+            schema_version: super::schema::SCHEMA_VERSION,
+            conversations: count("SELECT count(*) FROM conversation")?,
+            messages: count("SELECT count(*) FROM message")?,
+            // The birth of an edited message has a row in both tables.
+            events: count(
+                "SELECT (SELECT count(*) FROM event) + (SELECT count(*) FROM message) - (SELECT count(*) FROM event WHERE kind = 3)",
+            )?,
+            gaps: gaps.len() as u64,
+            missing: gaps.iter().map(|(_, gap)| u64::from(gap.len())).sum(),
+            outbox,
+            users: count("SELECT count(*) FROM user")?,
+            bytes: self.file_bytes()?,
+            change: super::change::last_number(self.connection)?,
+        })
+    }
+
+    /// Returns the size of the main file and of its write-ahead log.
+    fn file_bytes(&self) -> Result<u64, StoreError> {
+        let Some(path) = self.connection.path().filter(|path| !path.is_empty()) else { return Ok(0) };
+        let main = PathBuf::from(path);
+        let mut log = main.clone().into_os_string();
+        log.push("-wal");
+        let bytes = |path: PathBuf| match fs::metadata(&path) {
+            Ok(metadata) => Ok(metadata.len()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(source) => Err(StoreError::File { path, source }),
+        };
+        Ok(bytes(main)? + bytes(log.into())?)
     }
 }

@@ -172,10 +172,13 @@ impl<'a> Columns<'a> {
 }
 
 /// The checksum of a row: over each column in turn, with what tells neighbours apart.
-#[derive(Default)]
 pub(super) struct Checksum(crc32fast::Hasher);
 
 impl Checksum {
+    pub(super) fn new() -> Self {
+        Self(crc32fast::Hasher::new())
+    }
+
     pub(super) fn number(mut self, number: i64) -> Self {
         self.0.update(&number.to_le_bytes());
         self
@@ -187,9 +190,9 @@ impl Checksum {
     }
 
     /// Nothing differs from empty.
-    pub(super) fn maybe(self, bytes: Option<&[u8]>) -> Self {
-        match bytes {
-            Some(bytes) => self.bytes(bytes),
+    pub(super) fn maybe(self, text: Option<&str>) -> Self {
+        match text {
+            Some(text) => self.bytes(text.as_bytes()),
             None => self.number(-1),
         }
     }

@@ -1,26 +1,480 @@
 //! One match over [`Input`], handing parts to the parts.
 
-use super::{Input, Output, SavedState, Settings};
-use crate::model::Uptime;
+use super::ledger::Ledger;
+use super::link::{Link, Phase};
+use super::outbox::Outbox;
+use super::pace::Pace;
+use super::pending::{Heads, Pending, Purpose, Range};
+use super::{Command, CommandId, Input, LinkState, Output, Query, Refusal, Reply, SavedState, Settings, Signal, Write};
+use crate::model::{
+    ConversationId, Credentials, ErrorCode, MessagingError, OutboxEntry, RequestId, Sequence, SequenceRange,
+    ServerAddress, Session, Uptime, UserId,
+};
+use crate::protocol::{
+    CONVERSATIONS_MAX, ClientChat, ClientFrame, ClientRpc, GREETING_TIMEOUT, REQUEST_TIMEOUT, RETRANSMIT_MAX, Request,
+    ServerFrame,
+};
+use fastrand::Rng;
+use std::collections::{BTreeSet, VecDeque};
+
+/// Requests about heads and history under way at once: enough to fill a long round trip, few enough to
+/// bound memory to some hundreds of events.
+const CATCH_UP_WINDOW: usize = 8;
+
+/// Entries of the outbox under way at once, each in a lane of its own.
+const OUTBOX_WINDOW: usize = 32;
 
 /// The state machine.
 #[derive(Debug)]
-pub struct Core {}
+pub struct Core {
+    pub(super) settings: Settings,
+    pub(super) rng: Rng,
+    /// The time of the input being handled.
+    pub(super) now: Uptime,
+    pub(super) session: Option<Session>,
+    /// What logged in last in this process: tried again when the tokens fail. Never stored.
+    pub(super) credentials: Option<Credentials>,
+    /// A login the application waits for.
+    pub(super) login: Option<LoginCommand>,
+    pub(super) link: Link,
+    /// Whether the present server does nothing twice.
+    pub(super) idempotent: bool,
+    pub(super) pace: Pace,
+    pub(super) pending: Pending,
+    pub(super) ledger: Ledger,
+    pub(super) outbox: Outbox,
+    /// Questions of the application that wait for the link, with the time they are given up.
+    queries: VecDeque<(CommandId, Query, Uptime)>,
+    /// Conversations whose heads are to be compared, the most wanted first.
+    pub(super) heads: VecDeque<ConversationId>,
+    /// Whether the own user, with the list of conversations, is to be read.
+    pub(super) wants_own_user: bool,
+    /// Whether the own user was read on the present link.
+    pub(super) knows_own_user: bool,
+    /// When heads are asked for again though nothing happens.
+    pub(super) tail_check_at: Uptime,
+    /// Where the round of tail checks goes on.
+    pub(super) tail_check_from: Option<ConversationId>,
+    /// Whether the outbox had its turn last; it and catching up alternate.
+    outbox_had_turn: bool,
+    /// Whether everything was held at some moment of the present link.
+    was_live: bool,
+    reported: LinkState,
+    out: Vec<Output>,
+}
+
+/// A login the application waits for.
+#[derive(Debug)]
+pub(super) struct LoginCommand {
+    pub(super) id: CommandId,
+    pub(super) credentials: Credentials,
+    pub(super) server: ServerAddress,
+}
 
 impl Core {
     /// Rebuilds the core from what the store holds: at the start, and after any failed write.
-    pub fn restore(_saved: SavedState, _settings: Settings, _seed: u64, _now: Uptime) -> Self {
-        Self {}
+    ///
+    /// `seed` decides every choice that is left to chance: request ids, delays. A core with a session
+    /// that can log in dials at its first deadline, which is `now`.
+    pub fn restore(saved: SavedState, settings: Settings, seed: u64, now: Uptime) -> Self {
+        let can_log_in = saved.session.as_ref().is_some_and(|session| session.tokens.is_some());
+        let phase = if can_log_in { Phase::Down { until: now } } else { Phase::Idle };
+        Self {
+            rng: Rng::with_seed(seed),
+            now,
+            session: saved.session,
+            credentials: None,
+            login: None,
+            link: Link::new(phase, settings.backoff),
+            idempotent: false,
+            pace: Pace::new(settings.rate),
+            pending: Pending::default(),
+            ledger: Ledger::restore(saved.conversations),
+            outbox: Outbox::restore(saved.outbox, now.after(settings.quarantine)),
+            queries: VecDeque::new(),
+            heads: VecDeque::new(),
+            wants_own_user: false,
+            knows_own_user: false,
+            tail_check_at: now,
+            tail_check_from: None,
+            outbox_had_turn: false,
+            was_live: false,
+            reported: LinkState::SignedOut,
+            settings,
+            out: Vec::new(),
+        }
     }
 
     /// Takes one input and returns what must now be done.
     #[must_use = "outputs are the only effect of this call"]
-    pub fn handle(&mut self, _now: Uptime, _input: Input) -> Vec<Output> {
-        Vec::new()
+    pub fn handle(&mut self, now: Uptime, input: Input) -> Vec<Output> {
+        // A shell that woke early, or a clock read twice, must not turn time back.
+        self.now = self.now.max(now);
+        match input {
+            Input::Connected(link) if self.link.is(link) => self.connected(),
+            Input::Frame(link, frame) if self.link.is(link) => {
+                self.link.heard(self.now);
+                match frame {
+                    ServerFrame::Rpc(rpc) => self.rpc(rpc),
+                    ServerFrame::Chat(chat) => self.chat(chat),
+                }
+            }
+            Input::Noise(link) if self.link.is(link) => self.link.heard(self.now),
+            Input::Disconnected(link) if self.link.is(link) => self.link_lost(),
+            Input::Connected(_) | Input::Frame(..) | Input::Noise(_) | Input::Disconnected(_) => {}
+            Input::DeadlinePassed => {}
+            Input::Command(id, command) => self.command(id, command),
+        }
+        self.time_passes();
+        self.pump();
+        self.report();
+        std::mem::take(&mut self.out)
     }
 
     /// Returns when [`Input::DeadlinePassed`] is next due, derived from the state; `None` for never.
+    ///
+    /// A deadline that has passed already means "at once".
     pub fn deadline(&self) -> Option<Uptime> {
-        None
+        let ready = self.link.phase == Phase::Ready;
+        let work = (ready && self.has_work()).then(|| self.pace.next(self.now));
+        let looks = ready.then(|| self.outbox.next_wake()).flatten();
+        let ledger = ready.then(|| self.ledger.next_wake()).flatten();
+        let tail = (ready && self.knows_own_user).then_some(self.tail_check_at);
+        let query = self.queries.front().map(|(_, _, until)| *until);
+        let link = self.link.deadline(self.settings.silence_limit);
+        [work, looks, ledger, tail, query, link, self.pending.deadline()].into_iter().flatten().min()
     }
+
+    /// Returns the own user's number, once the server has told it.
+    pub(super) fn me(&self) -> Option<UserId> {
+        self.session.as_ref()?.user_id
+    }
+
+    fn command(&mut self, id: CommandId, command: Command) {
+        match command {
+            Command::LogIn { credentials, server } => self.log_in(LoginCommand { id, credentials, server }),
+            Command::LogOut => self.log_out(id),
+            Command::Submit { token, intent, queued_at } => self.submit(id, token, intent, queued_at),
+            Command::Cancel(token) => self.cancel(id, token),
+            Command::Query(query) => self.query(id, query),
+            Command::Focus(conversations) => {
+                self.ledger.set_focus(conversations);
+                self.answer(id, Ok(Reply::Done));
+            }
+            Command::NetworkChanged => {
+                self.link.backoff.reset();
+                self.outbox.wake_all();
+                if matches!(self.link.phase, Phase::Down { .. }) {
+                    self.link.phase = Phase::Down { until: self.now };
+                }
+                self.link.ping_now(self.now);
+                self.answer(id, Ok(Reply::Done));
+            }
+        }
+    }
+
+    fn query(&mut self, id: CommandId, query: Query) {
+        let limit = match &query {
+            Query::Conversations(ids) if ids.is_empty() || ids.len() > CONVERSATIONS_MAX => {
+                Some(ErrorCode::RequestedNumberTooBigOr0)
+            }
+            Query::Conversations(_) => None,
+            Query::Retransmit { from, to, count, .. } => {
+                let known = [from.is_some(), to.is_some(), count.is_some()].iter().filter(|given| **given).count();
+                match known {
+                    3 => Some(ErrorCode::SpecifyMaximumTwoParams),
+                    2 => retransmit_range(*from, *to, *count, None).err(),
+                    _ => Some(ErrorCode::SpecifyAtLeastTwoParams),
+                }
+            }
+        };
+        if let Some(code) = limit {
+            return self.answer(id, Err(Refusal::Messaging(code.into())));
+        }
+        if self.link.phase == Phase::Idle {
+            return self.answer(id, Err(Refusal::NoSession));
+        }
+        self.queries.push_back((id, query, self.now.after(REQUEST_TIMEOUT)));
+    }
+
+    /// Whatever is due by now happens.
+    fn time_passes(&mut self) {
+        if let Phase::Down { until } = self.link.phase
+            && until <= self.now
+        {
+            self.dial();
+        }
+        if self.link.is_overdue(self.now, self.settings.silence_limit) {
+            self.give_link_up();
+        }
+        while let Some((id, purpose)) = self.pending.take_overdue(self.now) {
+            self.request_timed_out(id, purpose);
+        }
+        while let Some((id, _, _)) = self.queries.front().filter(|(_, _, until)| *until <= self.now) {
+            let id = *id;
+            self.queries.pop_front();
+            self.answer(id, Err(Refusal::Offline));
+        }
+        if self.link.take_ping(self.now, self.settings.ping_interval) {
+            self.send(ClientFrame::Rpc(ClientRpc::Ping));
+        }
+        if self.link.phase == Phase::Ready {
+            self.ledger.wake(self.now);
+            self.outbox.wake(self.now);
+            self.check_tails();
+            self.look_for_uncertain();
+        }
+    }
+
+    fn request_timed_out(&mut self, id: RequestId, purpose: Purpose) {
+        match purpose {
+            // Nobody knows whether it was done: only a new link and a look can tell.
+            Purpose::Outbox(_) | Purpose::OwnUser => {
+                self.pending.insert(id, purpose, self.now.after(REQUEST_TIMEOUT));
+                self.give_link_up();
+            }
+            Purpose::Heads(heads) => self.heads_answered(heads, false),
+            Purpose::Range(range) => self.range_answered(range, false),
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.queries.is_empty()
+            || self.wants_own_user
+            || self.may_send_entry()
+            || (self.pending.catch_up_count() < CATCH_UP_WINDOW
+                && (!self.heads.is_empty() || (self.knows_own_user && self.ledger.is_wanting())))
+    }
+
+    fn may_send_entry(&self) -> bool {
+        self.outbox.next_ready().is_some() && self.pending.outbox_count() < OUTBOX_WINDOW
+    }
+
+    /// Sends what the pace allows.
+    fn pump(&mut self) {
+        while self.link.phase == Phase::Ready && self.has_work() && self.pace.take(self.now) {
+            if self.wants_own_user {
+                self.ask_own_user();
+            } else if let Some((id, query, _)) = self.queries.pop_front() {
+                self.ask_query(id, query);
+            } else if self.outbox_had_turn && self.ask_for_history() {
+                self.outbox_had_turn = false;
+            } else if let Some(entry) = self.outbox.next_ready().filter(|_| self.may_send_entry()).cloned() {
+                self.outbox_had_turn = true;
+                self.send_entry(entry);
+            } else {
+                self.ask_for_history();
+            }
+        }
+    }
+
+    /// Asks for heads or for a range, and returns whether there was anything to ask.
+    fn ask_for_history(&mut self) -> bool {
+        if self.pending.catch_up_count() >= CATCH_UP_WINDOW {
+            return false;
+        }
+        if !self.heads.is_empty() {
+            let count = self.heads.len().min(CONVERSATIONS_MAX);
+            let waiting: BTreeSet<ConversationId> = self.heads.drain(..count).collect();
+            self.ask_heads(waiting, None);
+            return true;
+        }
+        if !self.knows_own_user {
+            return false;
+        }
+        let Some((conversation, range)) = self.ledger.take_range() else { return false };
+        self.ask_range(Range::new(conversation, range, None));
+        true
+    }
+
+    fn ask_query(&mut self, id: CommandId, query: Query) {
+        match query {
+            Query::Conversations(ids) => self.ask_heads(ids.into_iter().collect(), Some(id)),
+            Query::Retransmit { conversation, from, to, count } => {
+                let head = self.ledger.get(conversation).map(|track| track.head);
+                match retransmit_range(from, to, count, head) {
+                    Ok(range) => self.ask_range(Range::new(conversation, range, Some(id))),
+                    Err(code) => self.answer(id, Err(Refusal::Messaging(code.into()))),
+                }
+            }
+        }
+    }
+
+    /// Asks for one head at once: a decision waits for it.
+    pub(super) fn ask_one_head(&mut self, id: ConversationId) {
+        self.ask_heads(BTreeSet::from([id]), None);
+    }
+
+    fn ask_heads(&mut self, waiting: BTreeSet<ConversationId>, command: Option<CommandId>) {
+        let ids: Vec<ConversationId> = waiting.iter().copied().collect();
+        self.request(Request::GetConversations(ids), Purpose::Heads(Heads { waiting, got: Vec::new(), command }));
+    }
+
+    fn ask_range(&mut self, range: Range) {
+        let request = Request::RetransmitEvents {
+            conversation: range.conversation,
+            from: Some(i64::from(range.range.first().get())),
+            to: Some(i64::from(range.range.last().get())),
+            count: None,
+        };
+        self.request(request, Purpose::Range(range));
+    }
+
+    /// Sends a request with a fresh id.
+    pub(super) fn request(&mut self, body: Request, purpose: Purpose) {
+        let request = self.fresh_request_id();
+        self.request_as(request, body, purpose);
+    }
+
+    /// Sends a request with a given id.
+    pub(super) fn request_as(&mut self, request: RequestId, body: Request, purpose: Purpose) {
+        self.pending.insert(request, purpose, self.now.after(REQUEST_TIMEOUT));
+        self.send(ClientFrame::Chat(ClientChat { request, body }));
+    }
+
+    pub(super) fn fresh_request_id(&mut self) -> RequestId {
+        let bytes = self.rng.u128(..).to_be_bytes();
+        RequestId::from_uuid(uuid::Builder::from_random_bytes(bytes).into_uuid())
+    }
+
+    fn connected(&mut self) {
+        self.link.heard(self.now);
+        self.link.phase = Phase::Greeting { deadline: self.now.after(GREETING_TIMEOUT) };
+    }
+
+    fn dial(&mut self) {
+        let pending_login = self.login.as_ref().map(|login| &login.server);
+        let stored = self.session.as_ref().map(|session| &session.server);
+        match pending_login.or(stored).cloned() {
+            Some(server) => {
+                let link = self.link.dial();
+                self.out.push(Output::Dial(link, server));
+            }
+            None => self.link.phase = Phase::Idle,
+        }
+    }
+
+    /// Gives the link up on our side: nothing of it may still arrive at the server.
+    pub(super) fn give_link_up(&mut self) {
+        if self.link.is_up() {
+            self.out.push(Output::HangUp(self.link.id));
+            self.link_lost();
+        }
+    }
+
+    /// The link is gone, for whatever reason.
+    pub(super) fn link_lost(&mut self) {
+        let had_worked = self.knows_own_user;
+        self.knows_own_user = false;
+        self.was_live = false;
+        self.wants_own_user = false;
+        self.idempotent = false;
+        self.heads.clear();
+        self.ledger.link_lost();
+        for purpose in self.pending.drain() {
+            match purpose {
+                Purpose::Heads(Heads { command: Some(id), .. }) | Purpose::Range(Range { command: Some(id), .. }) => {
+                    self.answer(id, Err(Refusal::Offline));
+                }
+                Purpose::Heads(_) | Purpose::Range(_) | Purpose::Outbox(_) | Purpose::OwnUser => {}
+            }
+        }
+        for entry in self.outbox.link_lost(self.now.after(self.settings.quarantine)) {
+            self.record(entry);
+        }
+        self.login_lost();
+        // After a link that worked the next may come soon, but not of all clients in the same instant.
+        let delay = self.link.backoff.fail(&mut self.rng).mul_f64(if had_worked { self.rng.f64() } else { 1.0 });
+        let until = self.now.after(delay);
+        self.link.phase = if self.can_log_in() { Phase::Down { until } } else { Phase::Idle };
+    }
+
+    fn report(&mut self) {
+        self.was_live |= self.link.phase == Phase::Ready && self.is_caught_up();
+        let state = match self.link.phase {
+            Phase::Idle => LinkState::SignedOut,
+            Phase::Down { .. } => LinkState::Offline,
+            Phase::Dialing | Phase::Greeting { .. } | Phase::LoggingIn { .. } => LinkState::Connecting,
+            Phase::Ready if self.is_caught_up() => LinkState::Live,
+            Phase::Ready => LinkState::CatchingUp { missing: self.ledger.missing() },
+        };
+        if state != self.reported {
+            self.reported = state.clone();
+            self.signal(Signal::Link(state));
+        }
+    }
+
+    fn is_caught_up(&self) -> bool {
+        // Once live, reading heads again takes nothing back: only what it brings to light does.
+        let heads_compared = self.was_live || (self.heads.is_empty() && !self.pending.awaits_heads());
+        self.knows_own_user
+            && heads_compared
+            && !self.pending.awaits_history()
+            && !self.ledger.is_wanting()
+            && self.ledger.next_wake().is_none()
+    }
+
+    /// Stores, then tells, how an entry stands.
+    pub(super) fn record(&mut self, entry: OutboxEntry) {
+        self.write(Write::Outbox(entry.clone()));
+        self.signal(Signal::Outbox { entry, event: None, cancelled: false });
+    }
+
+    /// Adds to the writes at the end of the outputs, or begins new ones behind what was put out since.
+    pub(super) fn write(&mut self, write: Write) {
+        match self.out.last_mut() {
+            Some(Output::Write(writes)) => writes.push(write),
+            _ => self.out.push(Output::Write(vec![write])),
+        }
+    }
+
+    pub(super) fn send(&mut self, frame: ClientFrame) {
+        self.out.push(Output::Send(self.link.id, frame));
+    }
+
+    pub(super) fn signal(&mut self, signal: Signal) {
+        self.out.push(Output::Signal(signal));
+    }
+
+    pub(super) fn answer(&mut self, id: CommandId, reply: Result<Reply, Refusal>) {
+        self.out.push(Output::Answer(id, reply));
+    }
+}
+
+/// Turns two of three numbers into an inclusive range, clipped to the head where that is known.
+///
+/// The range form is the only one that every server is known to understand.
+fn retransmit_range(
+    from: Option<Sequence>,
+    to: Option<Sequence>,
+    count: Option<u32>,
+    head: Option<Sequence>,
+) -> Result<SequenceRange, ErrorCode> {
+    if count.is_some_and(|count| count > RETRANSMIT_MAX) {
+        return Err(ErrorCode::RequestedNumberTooBig);
+    }
+    let (first, last) = match (from, to, count) {
+        (Some(from), Some(to), None) => (from, to),
+        (Some(from), None, Some(count)) => (from, Sequence(from.get().saturating_add(count.saturating_sub(1)))),
+        (None, Some(to), Some(count)) => (Sequence(to.get().saturating_sub(count.saturating_sub(1)).max(1)), to),
+        (Some(_), Some(_), Some(_)) => return Err(ErrorCode::SpecifyMaximumTwoParams),
+        (_, None, None) | (None, _, None) | (None, None, _) => return Err(ErrorCode::SpecifyAtLeastTwoParams),
+    };
+    if first > last {
+        return Err(ErrorCode::FromGreaterThanTo);
+    }
+    if count == Some(0) || first == Sequence::ZERO {
+        return Err(ErrorCode::InvalidArguments);
+    }
+    let clipped = head.filter(|head| *head >= first).map_or(last, |head| last.min(head));
+    let range = SequenceRange::new(first, clipped).ok_or(ErrorCode::InvalidArguments)?;
+    if range.len() > RETRANSMIT_MAX {
+        return Err(ErrorCode::RequestedNumberTooBig);
+    }
+    Ok(range)
+}
+
+/// The time-out of a request, as the application sees it.
+pub(super) fn timed_out() -> Refusal {
+    Refusal::Messaging(MessagingError::from(ErrorCode::Timeout))
 }

@@ -12,13 +12,23 @@
 //! the shell answers the waiting commands, drops the core, closes the link and calls
 //! [`Core::restore`] again.
 
+mod catch_up;
+mod check;
 mod core;
+mod ledger;
+mod link;
+mod login;
+mod outbox;
+mod pace;
+mod pending;
+mod sending;
 
+pub use self::check::check_intent;
 pub use self::core::Core;
 
 use crate::model::{
     ClientToken, Conversation, ConversationId, Credentials, Event, Intent, Membership, MessagingError, Notice,
-    OutboxEntry, Ranges, Sequence, SequenceRange, Session, Timestamp, User, UserId, UserName,
+    OutboxEntry, Ranges, Sequence, SequenceRange, ServerAddress, Session, Timestamp, User, UserId, UserName,
 };
 use crate::protocol::{ClientFrame, RateLimit, ServerFrame};
 use std::time::Duration;
@@ -52,7 +62,12 @@ pub enum Input {
 #[derive(Clone, Debug)]
 pub enum Command {
     /// Prove who the user is. Answered when the server has agreed or refused.
-    LogIn(Credentials),
+    LogIn {
+        /// Who, and the proof.
+        credentials: Credentials,
+        /// Where; kept with the session.
+        server: ServerAddress,
+    },
     /// End the session: tokens go, history and outbox stay.
     LogOut,
     /// Queue a write. Answered as soon as it is durable.
@@ -98,7 +113,7 @@ pub enum Output {
     /// Store these, all or none.
     Write(Vec<Write>),
     /// Open a connection and report [`Input::Connected`] or [`Input::Disconnected`].
-    Dial(LinkId),
+    Dial(LinkId, ServerAddress),
     /// Give a connection up so that nothing of it can still arrive at the server (linger zero).
     /// No report is expected.
     HangUp(LinkId),
@@ -157,6 +172,7 @@ pub enum Refusal {
 
 /// What whoever listens is told, after everything it says is durable.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "moved once from the core to whoever listens, never kept in numbers")]
 pub enum Signal {
     /// A numbered event that was not held before.
     Event {

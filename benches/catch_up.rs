@@ -1,0 +1,129 @@
+//! Applying decoded pages, against raw prepared inserts of the very rows that come of it.
+//!
+//! `EVENTS=1000000 cargo bench --bench catch_up` for another size. Only the ratio carries over to
+//! another machine: both sides run in turns, on the same disk, 1,000 events a transaction, the final
+//! checkpoint included. Goal: at least 0.6.
+
+mod workload;
+
+use backscroll::store::Store;
+use backscroll::sync::Write;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+use workload::{Page, median, pages, size, timed};
+
+/// How many rounds; the median of each side counts.
+const ROUNDS: usize = 5;
+/// How many pages make a transaction of about a thousand events.
+const PAGES_A_TRANSACTION: usize = 10;
+
+fn main() {
+    let events = size(200_000);
+    let pages = pages(events);
+    let events: usize = pages.iter().map(|page| page.events.len()).sum();
+    let mut applied = Vec::new();
+    let mut raw = Vec::new();
+    let mut bytes = 0;
+    for _ in 0..ROUNDS {
+        let folder = tempfile::tempdir().expect("a folder for files");
+        let path = folder.path().join("store.db");
+        applied.push(apply(&path, &pages));
+        bytes = std::fs::metadata(&path).expect("the store").len();
+        let rows = rows_by_page(&path, &pages);
+        raw.push(insert_raw(&folder.path().join("raw.db"), &path, &rows));
+    }
+    let (applied, raw) = (median(applied), median(raw));
+    let each = |time: Duration| time.as_secs_f64() * 1e6 / events as f64;
+    println!(
+        "{events} events in {} pages, median of {ROUNDS} rounds, {} bytes an event",
+        pages.len(),
+        bytes as usize / events
+    );
+    println!("raw prepared inserts of the same rows   {:6.2} µs an event", each(raw));
+    println!("apply decoded pages                     {:6.2} µs an event", each(applied));
+    println!("apply reaches {:.2} of the raw rate (goal 0.6)", raw.as_secs_f64() / applied.as_secs_f64());
+}
+
+fn apply(path: &Path, pages: &[Page]) -> Duration {
+    let store = Store::open(path).expect("a new store");
+    let transactions: Vec<Vec<Write>> =
+        pages.chunks(PAGES_A_TRANSACTION).map(|pages| pages.iter().flat_map(Page::writes).collect()).collect();
+    let (time, ()) = timed(|| {
+        for writes in transactions {
+            store.write(writes).wait().expect("room on the disk");
+        }
+        drop(store);
+    });
+    time
+}
+
+/// The rows of a page: those of `message`, of `event`, and one of `message_hash`.
+type Rows = [Vec<Vec<Value>>; 3];
+
+/// Reads the rows that each page became.
+fn rows_by_page(path: &Path, pages: &[Page]) -> Vec<Rows> {
+    let connection = Connection::open(path).expect("the store");
+    let mut conversations = connection.prepare("SELECT uuid, id FROM conversation").expect("a statement");
+    let locals: BTreeMap<Vec<u8>, i64> = conversations
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .and_then(Iterator::collect)
+        .expect("conversations");
+    let mut messages = connection.prepare("SELECT * FROM message WHERE id BETWEEN ?1 AND ?2").expect("a statement");
+    let mut events = connection.prepare("SELECT * FROM event WHERE id BETWEEN ?1 AND ?2").expect("a statement");
+    let mut rows = Vec::new();
+    for page in pages {
+        let local = locals[page.conversation.as_uuid().as_bytes().as_slice()];
+        let at = |event: &backscroll::model::Event| local << 32 | i64::from(event.sequence.get());
+        let ids = [at(&page.events[0]), at(&page.events[page.events.len() - 1])];
+        let mut read = |statement: &mut rusqlite::Statement<'_>| -> Vec<Vec<Value>> {
+            let columns = statement.column_count();
+            statement
+                .query_map(ids, |row| (0..columns).map(|column| row.get(column)).collect())
+                .and_then(Iterator::collect)
+                .expect("rows")
+        };
+        let hashes = vec![Value::Integer(ids[0]), Value::Blob(vec![7; 4 * page.events.len()])];
+        rows.push([read(&mut messages), read(&mut events), vec![hashes]]);
+    }
+    rows
+}
+
+fn insert_raw(path: &Path, like: &Path, rows: &[Rows]) -> Duration {
+    let mut connection = Connection::open(path).expect("a new file");
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA cache_size = -16384;
+             PRAGMA wal_autocheckpoint = 4000; PRAGMA temp_store = MEMORY;",
+        )
+        .expect("pragmas");
+    connection.execute("ATTACH ?1 AS original", [like.to_str()]).expect("the store");
+    let tables: Vec<String> = connection
+        .prepare("SELECT sql FROM original.sqlite_schema WHERE name IN ('message', 'event', 'message_hash') AND type = 'table'")
+        .and_then(|mut select| select.query_map([], |row| row.get(0))?.collect())
+        .expect("the schema");
+    connection.execute_batch("DETACH original").expect("no longer needed");
+    connection.execute_batch(&tables.join(";")).expect("the same tables");
+    let (time, ()) = timed(|| {
+        for rows in rows.chunks(PAGES_A_TRANSACTION) {
+            let transaction = connection.transaction().expect("a transaction");
+            for [messages, events, hashes] in rows {
+                for (sql, rows) in [
+                    ("INSERT INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)", messages),
+                    ("INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)", events),
+                    ("INSERT INTO message_hash VALUES (?1, ?2)", hashes),
+                ] {
+                    let mut insert = transaction.prepare_cached(sql).expect("a statement");
+                    for row in rows {
+                        insert.execute(params_from_iter(row)).expect("room on the disk");
+                    }
+                }
+            }
+            transaction.commit().expect("room on the disk");
+        }
+        drop(connection);
+    });
+    time
+}

@@ -1,0 +1,419 @@
+//! Who may log in, and the tokens that logins give.
+//!
+//! Works on the data folder alone, with or without a server running on it. Every call may wait for the disk
+//! or work on a password: call it where blocking is allowed.
+
+use crate::clock;
+use crate::config::PasswordCost;
+use crate::storage::{self, StorageError, failed};
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use backscroll::model::{Secret, Timestamp, Tokens, UserId, UserName};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// How long an access token logs in. Source: protocol notes, section 3.5.
+const ACCESS_LIVES_S: i64 = 48 * 60 * 60;
+
+/// How long a refresh token gives a new pair. Source: protocol notes, section 3.5.
+const REFRESH_LIVES_S: i64 = 30 * 24 * 60 * 60;
+
+/// How long a spent or expired pair is remembered, so that it is answered as expired rather than unknown.
+const EXPIRED_KEPT_S: i64 = 30 * 24 * 60 * 60;
+
+/// The longest password: more would only keep the hash busy.
+const PASSWORD_BYTES_MAX: usize = 1_024;
+
+/// The longest name, display name included.
+const NAME_BYTES_MAX: usize = 256;
+
+/// Why something could not be done with accounts.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccountError {
+    /// The name does not look like `user@app.account`.
+    #[error("a user name looks like user@app.account, in letters, digits, '-' and '_', and '.' before the '@'")]
+    NameInvalid,
+    /// The display name is too long or holds control characters.
+    #[error("the display name is too long or holds control characters")]
+    DisplayNameInvalid,
+    /// The password is empty or too long.
+    #[error("the password is empty or longer than 1,024 bytes")]
+    PasswordInvalid,
+    /// The name is in use.
+    #[error("{0} exists")]
+    Exists(UserName),
+    /// There is no such account.
+    #[error("there is no account {0}")]
+    Unknown(UserName),
+    /// The password could not be hashed.
+    #[error("cannot hash the password")]
+    Hash(#[source] argon2::password_hash::Error),
+    /// The file cannot be used.
+    #[error("cannot use the accounts")]
+    Storage(#[from] StorageError),
+}
+
+/// Why somebody was not let in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Denial {
+    /// There is no such user: code 404.
+    #[error("there is no such user")]
+    UnknownUser,
+    /// The password or token is wrong: code 401.
+    #[error("the password or token is wrong")]
+    Wrong,
+    /// The token was right once: code 701.
+    #[error("the token has expired")]
+    Expired,
+    /// The server failed: code 500.
+    #[error("the server failed")]
+    Failed(#[from] AccountError),
+    /// The server is going away: code 500.
+    #[error("the question was not answered")]
+    Interrupted,
+}
+
+impl Denial {
+    /// Returns the code of the wire.
+    pub(crate) const fn code(&self) -> i64 {
+        match self {
+            Self::Wrong => 401,
+            Self::UnknownUser => 404,
+            Self::Failed(_) | Self::Interrupted => 500,
+            Self::Expired => 701,
+        }
+    }
+}
+
+impl From<StorageError> for Denial {
+    fn from(error: StorageError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Somebody who may log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The number inside messaging, from 101.
+    pub id: UserId,
+    /// The name in its short form.
+    pub name: UserName,
+    /// The name people see; may be empty.
+    pub display_name: String,
+}
+
+/// What a successful login gives.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    pub(crate) account: Account,
+    pub(crate) tokens: Tokens,
+}
+
+/// The accounts in a data folder.
+#[derive(Debug)]
+pub struct Accounts {
+    connection: Mutex<Connection>,
+    hashing: Argon2<'static>,
+    /// Checked for users who do not exist, so that they take as long as those who do.
+    decoy: String,
+}
+
+impl Accounts {
+    /// Opens the accounts in a data folder; folder and file are made when missing.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::Storage`] when they cannot be used.
+    pub fn open(data: &Path) -> Result<Self, AccountError> {
+        Self::open_with(data, PasswordCost::default())
+    }
+
+    /// Opens the accounts in a data folder; new passwords are hashed at the given cost.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::Storage`] when they cannot be used.
+    pub fn open_with(data: &Path, cost: PasswordCost) -> Result<Self, AccountError> {
+        let params = match cost {
+            PasswordCost::Standard => Params::new(19_456, 2, 1, None),
+            PasswordCost::Testing => Params::new(Params::MIN_M_COST, 1, 1, None),
+        };
+        let params = params.expect("both sets of parameters lie within the bounds of Argon2");
+        let hashing = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let decoy = hash(&hashing, &clock::fresh_secret())?;
+        Ok(Self { connection: Mutex::new(storage::open(data)?), hashing, decoy })
+    }
+
+    /// Makes an account and returns its number.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError`] by variant.
+    pub fn add(&self, name: &UserName, display_name: &str, password: &Secret) -> Result<UserId, AccountError> {
+        check_name(name)?;
+        if display_name.len() > NAME_BYTES_MAX || display_name.chars().any(char::is_control) {
+            return Err(AccountError::DisplayNameInvalid);
+        }
+        let hash = self.hash(password)?;
+        let added = self.change("add an account", |transaction| {
+            // Numbers are never used again, because removed accounts keep their rows.
+            let sql = "INSERT INTO account (id, name, display_name, password_hash)
+                SELECT max(100, coalesce(max(id), 0)) + 1, ?1, ?2, ?3 FROM account WHERE true
+                ON CONFLICT (name) WHERE deleted = 0 DO NOTHING RETURNING id";
+            transaction.query_row(sql, (name.as_str(), display_name, &hash), user_id).optional()
+        })?;
+        added.ok_or_else(|| AccountError::Exists(name.clone()))
+    }
+
+    /// Replaces the password; every token of the account is void from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError`] by variant.
+    pub fn set_password(&self, name: &UserName, password: &Secret) -> Result<(), AccountError> {
+        let hash = self.hash(password)?;
+        let changed = self.change("change a password", |transaction| {
+            let sql = "UPDATE account SET password_hash = ?2 WHERE name = ?1 AND deleted = 0 RETURNING id";
+            let id = transaction.query_row(sql, (name.as_str(), &hash), user_id).optional()?;
+            void_tokens(transaction, id)?;
+            Ok(id)
+        })?;
+        changed.map(drop).ok_or_else(|| AccountError::Unknown(name.clone()))
+    }
+
+    /// Returns every account, in the order of their numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError::Storage`] when they cannot be read.
+    pub fn list(&self) -> Result<Vec<Account>, AccountError> {
+        let connection = self.connection();
+        let listed: rusqlite::Result<Vec<Account>> = (|| {
+            let sql = "SELECT id, name, display_name FROM account WHERE deleted = 0 ORDER BY id";
+            connection.prepare_cached(sql)?.query_map([], account)?.collect()
+        })();
+        Ok(listed.map_err(failed("list the accounts"))?)
+    }
+
+    /// Removes an account: its name is free again, its tokens are void, what it wrote stays.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError`] by variant.
+    pub fn remove(&self, name: &UserName) -> Result<(), AccountError> {
+        let removed = self.change("remove an account", |transaction| {
+            let sql = "UPDATE account SET deleted = 1, password_hash = '', private_custom_data = '{}'
+                WHERE name = ?1 AND deleted = 0 RETURNING id";
+            let id = transaction.query_row(sql, [name.as_str()], user_id).optional()?;
+            void_tokens(transaction, id)?;
+            Ok(id)
+        })?;
+        removed.map(drop).ok_or_else(|| AccountError::Unknown(name.clone()))
+    }
+
+    /// Lets somebody in by password.
+    pub(crate) fn admit_by_password(
+        &self,
+        name: &UserName,
+        password: &Secret,
+        now: Timestamp,
+    ) -> Result<Admission, Denial> {
+        let found = self.account_and_hash(name)?;
+        let expected = found.as_ref().map_or(self.decoy.as_str(), |(_, hash)| hash);
+        let matches = password.reveal().len() <= PASSWORD_BYTES_MAX
+            && PasswordHash::new(expected)
+                .is_ok_and(|expected| self.hashing.verify_password(password.reveal().as_bytes(), &expected).is_ok());
+        let Some((account, _)) = found else { return Err(Denial::UnknownUser) };
+        if !matches {
+            return Err(Denial::Wrong);
+        }
+        let tokens = self.change("keep new tokens", |transaction| {
+            let family = *clock::fresh_id().as_bytes();
+            issue(transaction, account.id, family, now).map(|(_, tokens)| tokens)
+        });
+        Ok(Admission { account, tokens: tokens? })
+    }
+
+    /// Lets somebody in by access token. The new pair begins a family of its own.
+    pub(crate) fn admit_by_token(&self, name: &UserName, access: &Secret, now: Timestamp) -> Result<Admission, Denial> {
+        let (account, _) = self.account_and_hash(name)?.ok_or(Denial::UnknownUser)?;
+        let tokens = self.change("check an access token", |transaction| {
+            let sql = "UPDATE token_pair SET used = 1 WHERE access_hash = ?1 AND account = ?2
+                RETURNING access_expires";
+            let params = (digest(access), account.id.get().cast_signed());
+            let expires: Option<i64> = transaction.query_row(sql, params, |row| row.get(0)).optional()?;
+            match expires {
+                None => Ok(Err(Denial::Wrong)),
+                Some(expires) if expires <= now.0 => Ok(Err(Denial::Expired)),
+                Some(_) => {
+                    let family = *clock::fresh_id().as_bytes();
+                    issue(transaction, account.id, family, now).map(|(_, tokens)| Ok(tokens))
+                }
+            }
+        })??;
+        Ok(Admission { account, tokens })
+    }
+
+    /// Trades a refresh token for a new pair.
+    ///
+    /// A refresh token works once. It works again only as long as nobody has shown a token of the pair it gave,
+    /// because then that pair may have been lost on its way. Shown later it is taken for stolen, and every
+    /// token that came from the same login is void.
+    pub(crate) fn refresh(&self, name: &UserName, refresh: &Secret, now: Timestamp) -> Result<Tokens, Denial> {
+        let (account, _) = self.account_and_hash(name)?.ok_or(Denial::UnknownUser)?;
+        self.change("refresh tokens", |transaction| {
+            let Some(pair) = pair_of(transaction, account.id, refresh)? else { return Ok(Err(Denial::Wrong)) };
+            if pair.successor_used {
+                transaction.execute("DELETE FROM token_pair WHERE family = ?1", [pair.family])?;
+                return Ok(Err(Denial::Wrong));
+            }
+            if pair.expires <= now.0 {
+                return Ok(Err(Denial::Expired));
+            }
+            if let Some(unused) = pair.successor {
+                transaction.execute("DELETE FROM token_pair WHERE number = ?1", [unused])?;
+            }
+            let (number, tokens) = issue(transaction, account.id, pair.family, now)?;
+            transaction.execute(
+                "UPDATE token_pair SET used = 1, spent = 1, successor = ?2 WHERE number = ?1",
+                [pair.number, number],
+            )?;
+            Ok(Ok(tokens))
+        })?
+    }
+
+    fn account_and_hash(&self, name: &UserName) -> Result<Option<(Account, String)>, StorageError> {
+        let sql = "SELECT id, name, display_name, password_hash FROM account WHERE name = ?1 AND deleted = 0";
+        let read = |row: &rusqlite::Row<'_>| Ok((account(row)?, row.get("password_hash")?));
+        let connection = self.connection();
+        let found = connection.prepare_cached(sql).and_then(|mut sql| sql.query_row([name.as_str()], read).optional());
+        found.map_err(failed("read an account"))
+    }
+
+    fn hash(&self, password: &Secret) -> Result<String, AccountError> {
+        if password.reveal().is_empty() || password.reveal().len() > PASSWORD_BYTES_MAX {
+            return Err(AccountError::PasswordInvalid);
+        }
+        hash(&self.hashing, password)
+    }
+
+    /// Runs `change` in a transaction of its own.
+    fn change<T>(
+        &self,
+        doing: &'static str,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, AccountError> {
+        let mut connection = self.connection();
+        let result = (|| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let result = change(&transaction)?;
+            transaction.commit()?;
+            Ok(result)
+        })();
+        Ok(result.map_err(failed(doing))?)
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A transaction that a panic cut off was rolled back when it was dropped.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A pair of tokens, and what became of the one it was traded for.
+struct Pair {
+    number: i64,
+    family: [u8; 16],
+    expires: i64,
+    successor: Option<i64>,
+    successor_used: bool,
+}
+
+fn pair_of(transaction: &Transaction<'_>, account: UserId, refresh: &Secret) -> rusqlite::Result<Option<Pair>> {
+    let sql = "SELECT pair.number, pair.family, pair.refresh_expires, pair.successor,
+            pair.spent = 1 AND coalesce(next.used, 1) = 1 AS successor_used
+        FROM token_pair AS pair LEFT JOIN token_pair AS next ON next.number = pair.successor
+        WHERE pair.refresh_hash = ?1 AND pair.account = ?2";
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok(Pair {
+            number: row.get("number")?,
+            family: row.get("family")?,
+            expires: row.get("refresh_expires")?,
+            successor: row.get("successor")?,
+            successor_used: row.get("successor_used")?,
+        })
+    };
+    transaction.query_row(sql, (digest(refresh), account.get().cast_signed()), read).optional()
+}
+
+/// Keeps the hashes of a new pair, forgets long expired ones, and returns its number and the tokens themselves.
+fn issue(
+    transaction: &Transaction<'_>,
+    account: UserId,
+    family: [u8; 16],
+    now: Timestamp,
+) -> rusqlite::Result<(i64, Tokens)> {
+    let tokens = Tokens {
+        access: clock::fresh_secret(),
+        access_expires_s: ACCESS_LIVES_S,
+        refresh: clock::fresh_secret(),
+        refresh_expires_s: REFRESH_LIVES_S,
+    };
+    transaction.execute("DELETE FROM token_pair WHERE refresh_expires < ?1", [now.0 - EXPIRED_KEPT_S])?;
+    transaction.execute(
+        "INSERT INTO token_pair (account, family, access_hash, access_expires, refresh_hash, refresh_expires)
+         VALUES (:account, :family, :access_hash, :access_expires, :refresh_hash, :refresh_expires)",
+        named_params! {
+            ":account": account.get().cast_signed(),
+            ":family": family,
+            ":access_hash": digest(&tokens.access),
+            ":access_expires": now.0 + ACCESS_LIVES_S,
+            ":refresh_hash": digest(&tokens.refresh),
+            ":refresh_expires": now.0 + REFRESH_LIVES_S,
+        },
+    )?;
+    Ok((transaction.last_insert_rowid(), tokens))
+}
+
+fn void_tokens(transaction: &Transaction<'_>, account: Option<UserId>) -> rusqlite::Result<()> {
+    let Some(account) = account else { return Ok(()) };
+    transaction.execute("DELETE FROM token_pair WHERE account = ?1", [account.get().cast_signed()]).map(drop)
+}
+
+/// Hashes a token. Tokens are long and random, so that no salt and no slow hash are needed.
+fn digest(token: &Secret) -> [u8; 32] {
+    Sha256::digest(token.reveal().as_bytes()).into()
+}
+
+fn hash(hashing: &Argon2<'_>, password: &Secret) -> Result<String, AccountError> {
+    let hash: PasswordHash = hashing.hash_password(password.reveal().as_bytes()).map_err(AccountError::Hash)?;
+    Ok(hash.to_string())
+}
+
+fn account(row: &rusqlite::Row<'_>) -> rusqlite::Result<Account> {
+    Ok(Account {
+        id: user_id(row)?,
+        name: UserName::new(row.get_ref("name")?.as_str()?),
+        display_name: row.get("display_name")?,
+    })
+}
+
+fn user_id(row: &rusqlite::Row<'_>) -> rusqlite::Result<UserId> {
+    let number: i64 = row.get("id")?;
+    u64::try_from(number).ok().and_then(UserId::new).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, number))
+}
+
+/// Accepts `user@app.account`; every part has letters, digits, '-' and '_', the first one '.' as well.
+fn check_name(name: &UserName) -> Result<(), AccountError> {
+    let is_part = |part: &str, more: &str| {
+        !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c) || more.contains(c))
+    };
+    let valid = name.as_str().len() <= NAME_BYTES_MAX
+        && name.as_str().split_once('@').is_some_and(|(user, domain)| {
+            is_part(user, ".")
+                && domain.split_once('.').is_some_and(|(app, account)| is_part(app, "") && is_part(account, ""))
+        });
+    if valid { Ok(()) } else { Err(AccountError::NameInvalid) }
+}

@@ -1,0 +1,67 @@
+//! What an application chooses when it opens the engine.
+
+use crate::model::ServerAddress;
+use crate::sync::Settings;
+use std::path::PathBuf;
+
+/// What an application chooses when it opens the engine. Only the file is needed.
+///
+/// The server and the extra root certificate are those of the next login. They are kept in the file with
+/// the session that it gives: an application that opens the file again need not name them.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) store: PathBuf,
+    server: Option<String>,
+    extra_root: Option<String>,
+    pub(crate) allow_plain_loopback: bool,
+    pub(crate) settings: Settings,
+}
+
+impl Config {
+    /// Names the file that holds everything; it is made when there is none.
+    pub fn new(store: impl Into<PathBuf>) -> Self {
+        Self {
+            store: store.into(),
+            server: None,
+            extra_root: None,
+            allow_plain_loopback: false,
+            settings: Settings::default(),
+        }
+    }
+
+    /// Names the server, as in `wss://host:port/platform`. Without port it is 443, without path `/platform`.
+    #[must_use]
+    pub fn server(mut self, url: impl Into<String>) -> Self {
+        self.server = Some(url.into());
+        self
+    }
+
+    /// Names a PEM file with a root certificate to trust besides the public ones.
+    ///
+    /// The file is read when the first connection is opened.
+    #[must_use]
+    pub fn extra_root(mut self, path: impl Into<String>) -> Self {
+        self.extra_root = Some(path.into());
+        self
+    }
+
+    /// Lets a `ws://` address be used, which is not encrypted. It must still name this very machine.
+    #[must_use]
+    pub fn allow_plain_loopback(mut self) -> Self {
+        self.allow_plain_loopback = true;
+        self
+    }
+
+    /// Returns the server of the next login.
+    pub(crate) fn server_address(&self) -> Option<ServerAddress> {
+        let url = self.server.clone()?;
+        Some(ServerAddress { url, extra_root: self.extra_root.clone() })
+    }
+
+    /// Replaces delays, paces and intervals.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+}

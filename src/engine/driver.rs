@@ -1,0 +1,462 @@
+//! The loop: wait, handle, perform in order.
+//!
+//! The driver owns the core, the link and everything that waits for an answer. It decides nothing: it
+//! carries inputs to the core and outputs to the store, the socket and whoever waits.
+//!
+//! Inputs that are ready together are handled together, and all they want stored becomes one transaction:
+//! under load a commit is paid for by hundreds of events. A write may therefore be durable before an output
+//! that the core gave ahead of it is performed, but never after one that it gave behind.
+
+use super::clock::{self, Clock};
+use super::open_store::OpenStore;
+use super::sending::Ending;
+use super::transport::{Dialer, Link, Report, TransportError};
+use crate::error::Error;
+use crate::model::{ClientToken, OutboxState, ServerAddress, Session};
+use crate::protocol::ClientFrame;
+use crate::store::StoreError;
+use crate::sync::{
+    Command, CommandId, Core, Input, LinkId, LinkState, Output, Refusal, Reply, SavedState, Settings, Signal, Write,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+/// Reports of a link waiting for the driver. When full, the socket is not read: the server waits.
+const REPORTS_WAITING_MAX: usize = 1_024;
+/// Events collected into one transaction, unless a single input brings more. More would not be faster, and
+/// readers of the file's log would have to pass a larger one.
+const BATCH_EVENTS_MAX: usize = 1_000;
+/// How long inputs are collected into one transaction: below what a person notices.
+const BATCH_TIME_MAX: Duration = Duration::from_millis(50);
+/// Delay before going on after the store failed, doubled each time: a disk that is full stays full for a while,
+/// and each attempt costs the server a login.
+const RESTORE_DELAY: Duration = Duration::from_millis(100);
+/// Greatest delay before going on after the store failed.
+const RESTORE_DELAY_MAX: Duration = Duration::from_secs(5);
+
+/// What a handle asks of the driver.
+#[derive(Debug)]
+pub(crate) enum Call {
+    /// Run a command of the core.
+    Command {
+        /// Which.
+        command: Command,
+        /// Where its answer goes.
+        answer: oneshot::Sender<Result<Reply, Error>>,
+        /// Where the end of the outbox entry goes, if the command makes one and someone wants to know.
+        ending: Option<oneshot::Sender<Ending>>,
+    },
+    /// End the engine.
+    Close(oneshot::Sender<()>),
+}
+
+/// A command that the core has not answered yet.
+struct Pending {
+    answer: oneshot::Sender<Result<Reply, Error>>,
+    ending: Option<oneshot::Sender<Ending>>,
+}
+
+/// What comes out of waiting.
+enum Wake {
+    Input(Input),
+    Report(Report),
+    /// `None` when the last handle is gone.
+    Call(Option<Call>),
+}
+
+/// Why the loop ends: someone closed the engine and waits for it, or nobody is left.
+type Close = Option<oneshot::Sender<()>>;
+
+/// The owner of the core.
+pub(crate) struct Driver {
+    clock: Clock,
+    store: OpenStore,
+    settings: Settings,
+    core: Core,
+    /// Outputs not yet performed, and how many events they store.
+    outputs: Vec<Output>,
+    events: usize,
+    /// What the driver itself has to tell the core: the queue of the links is not for its own consumer.
+    own_inputs: VecDeque<Input>,
+    link: Option<Link>,
+    dialer: Option<(ServerAddress, Arc<Dialer>)>,
+    /// Why there is no link, for those who are told that there is none.
+    last_fault: Option<Arc<TransportError>>,
+    reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
+    pending: BTreeMap<CommandId, Pending>,
+    last_command: u64,
+    /// How long the next failure of the store is waited out.
+    restore_delay: Duration,
+    /// Who waits for the end of an outbox entry; one for each entry at most, so bounded by the outbox.
+    endings: BTreeMap<ClientToken, oneshot::Sender<Ending>>,
+    link_state: watch::Sender<LinkState>,
+    session: watch::Sender<Option<Session>>,
+    signals: broadcast::Sender<Arc<Signal>>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        clock: Clock,
+        store: OpenStore,
+        saved: SavedState,
+        settings: Settings,
+        link_state: watch::Sender<LinkState>,
+        session: watch::Sender<Option<Session>>,
+        signals: broadcast::Sender<Arc<Signal>>,
+    ) -> Self {
+        Self {
+            core: Core::restore(saved, settings.clone(), clock::seed(), clock.uptime()),
+            clock,
+            store,
+            settings,
+            outputs: Vec::new(),
+            events: 0,
+            own_inputs: VecDeque::new(),
+            link: None,
+            dialer: None,
+            last_fault: None,
+            reports: mpsc::channel(REPORTS_WAITING_MAX),
+            pending: BTreeMap::new(),
+            last_command: 0,
+            restore_delay: RESTORE_DELAY,
+            endings: BTreeMap::new(),
+            link_state,
+            session,
+            signals,
+        }
+    }
+
+    /// Runs until it is told to close, or until the last handle is gone.
+    pub(crate) async fn run(mut self, mut calls: mpsc::Receiver<Call>) {
+        let closing = loop {
+            if let Err(close) = self.handle_what_is_ready(&mut calls).await {
+                break close;
+            }
+            if let Err(error) = self.perform().await
+                && let Err(close) = self.recover(error, &mut calls).await
+            {
+                break close;
+            }
+        };
+        // From here on nothing more is accepted: senders of calls find the channel closed.
+        drop(calls);
+        // What came before the end is still carried out.
+        if let Err(error) = self.perform().await {
+            tracing::error!(%error, "could not store while closing");
+        }
+        self.end().await;
+        if let Some(answer) = closing {
+            // Whoever closed may have stopped waiting.
+            answer.send(()).ok();
+        }
+    }
+
+    /// Waits for something to happen and hands it to the core, with all else that is ready by then.
+    async fn handle_what_is_ready(&mut self, calls: &mut mpsc::Receiver<Call>) -> Result<(), Close> {
+        if self.own_inputs.is_empty() {
+            let due = self.core.deadline();
+            let wake = tokio::select! {
+                // Passed deadlines go first, so that a busy socket cannot starve them.
+                biased;
+                () = self.clock.reach(due) => Wake::Input(Input::DeadlinePassed),
+                call = calls.recv() => Wake::Call(call),
+                report = self.reports.1.recv() => Wake::Report(report.expect("this driver holds a sender")),
+            };
+            self.take(wake)?;
+        }
+        let began = self.clock.uptime();
+        while self.events < BATCH_EVENTS_MAX && self.clock.uptime().since(began) < BATCH_TIME_MAX {
+            let wake = if let Some(input) = self.own_inputs.pop_front() {
+                Wake::Input(input)
+            } else if let Ok(call) = calls.try_recv() {
+                Wake::Call(Some(call))
+            } else if let Ok(report) = self.reports.1.try_recv() {
+                Wake::Report(report)
+            } else {
+                break;
+            };
+            self.take(wake)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, wake: Wake) -> Result<(), Close> {
+        let input = match wake {
+            Wake::Input(input) | Wake::Report(Report::Input(input)) => input,
+            Wake::Report(Report::Lost(link, fault)) => self.lost(link, fault),
+            Wake::Call(Some(Call::Command { command, answer, ending })) => {
+                self.last_command += 1;
+                let id = CommandId(self.last_command);
+                self.pending.insert(id, Pending { answer, ending });
+                Input::Command(id, command)
+            }
+            Wake::Call(Some(Call::Close(answer))) => return Err(Some(answer)),
+            Wake::Call(None) => return Err(None),
+        };
+        let outputs = self.core.handle(self.clock.uptime(), input);
+        self.events += outputs.iter().map(Output::event_count).sum::<usize>();
+        self.outputs.extend(outputs);
+        Ok(())
+    }
+
+    fn lost(&mut self, link: LinkId, fault: TransportError) -> Input {
+        tracing::debug!(link = link.0, fault = %fault, "link lost");
+        if self.link.as_ref().is_some_and(|current| current.id() == link) {
+            self.link = None;
+            self.last_fault = Some(Arc::new(fault));
+        }
+        Input::Disconnected(link)
+    }
+
+    /// Performs what the core wanted: first everything that must be kept, as one transaction, then the rest.
+    async fn perform(&mut self) -> Result<(), StoreError> {
+        self.events = 0;
+        let mut outputs = std::mem::take(&mut self.outputs);
+        let mut writes = Vec::new();
+        for output in &mut outputs {
+            if let Output::Write(more) = output {
+                writes.append(more);
+            }
+        }
+        if !writes.is_empty() {
+            self.store(writes).await?;
+        }
+        for output in outputs {
+            match output {
+                // Stored above.
+                Output::Write(_) => {}
+                Output::Dial(link, server) => self.dial(link, server),
+                Output::HangUp(link) => self.hang_up(link).await,
+                Output::Send(link, frame) => self.send(link, frame),
+                Output::Answer(command, answer) => self.answer(command, answer),
+                Output::Signal(signal) => self.signal(signal),
+            }
+        }
+        Ok(())
+    }
+
+    async fn store(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {
+        let mut session = None;
+        for write in &writes {
+            if let Write::Session(newest) = write {
+                session = Some(newest.clone());
+            }
+        }
+        self.store.write(writes).await?;
+        self.restore_delay = RESTORE_DELAY;
+        if session.is_some() {
+            self.session.send_replace(session);
+        }
+        Ok(())
+    }
+
+    fn dial(&mut self, link: LinkId, server: ServerAddress) {
+        let dialer = match &self.dialer {
+            Some((known, dialer)) if *known == server => Arc::clone(dialer),
+            _ => match Dialer::new(&server, true) {
+                Ok(dialer) => {
+                    let dialer = Arc::new(dialer);
+                    self.dialer = Some((server, Arc::clone(&dialer)));
+                    dialer
+                }
+                Err(fault) => return self.report_lost(link, fault),
+            },
+        };
+        self.link = Some(Link::dial(link, dialer, self.reports.0.clone()));
+    }
+
+    async fn hang_up(&mut self, link: LinkId) {
+        if let Some(link) = self.link.take_if(|current| current.id() == link) {
+            link.hang_up().await;
+        }
+    }
+
+    fn send(&mut self, link: LinkId, frame: ClientFrame) {
+        let Some(current) = self.link.as_ref().filter(|current| current.id() == link) else { return };
+        if let Err(fault) = current.send(frame) {
+            self.report_lost(link, fault);
+        }
+    }
+
+    /// Tells the core of a link that ended here and not at the peer.
+    fn report_lost(&mut self, link: LinkId, fault: TransportError) {
+        let input = self.lost(link, fault);
+        self.own_inputs.push_back(input);
+    }
+
+    fn answer(&mut self, command: CommandId, answer: Result<Reply, Refusal>) {
+        let Some(Pending { answer: caller, ending }) = self.pending.remove(&command) else { return };
+        if let (Ok(Reply::Accepted(entry)), Some(ending)) = (&answer, ending) {
+            self.endings.insert(entry.token, ending);
+        }
+        let answer = answer.map_err(|refusal| {
+            if refusal == Refusal::Offline {
+                Error::Offline { cause: self.last_fault.clone() }
+            } else {
+                Error::Refused(refusal)
+            }
+        });
+        // The caller may have stopped waiting; what it asked for is done all the same.
+        caller.send(answer).ok();
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        match &signal {
+            Signal::Link(state) => {
+                if matches!(state, LinkState::CatchingUp { .. } | LinkState::Live) {
+                    self.last_fault = None;
+                }
+                self.link_state.send_replace(state.clone());
+            }
+            Signal::Outbox { entry, event, cancelled } => {
+                let ended = *cancelled || matches!(entry.state, OutboxState::Settled | OutboxState::Failed);
+                if ended && let Some(waiting) = self.endings.remove(&entry.token) {
+                    let ending = if *cancelled {
+                        Ending::Cancelled
+                    } else if entry.state == OutboxState::Failed {
+                        Ending::Failed(entry.clone())
+                    } else {
+                        Ending::Settled(entry.clone(), event.clone())
+                    };
+                    // Dropping the handle means only that nobody wants to know.
+                    waiting.send(ending).ok();
+                }
+            }
+            Signal::Event { .. } | Signal::Notice(_) | Signal::User(_) => {}
+        }
+        // Fails only while nobody listens.
+        self.signals.send(Arc::new(signal)).ok();
+    }
+
+    /// Goes on after a failed commit: nothing that the core believed since is true.
+    ///
+    /// Until the store can be read again, commands are answered with why it cannot.
+    async fn recover(&mut self, error: StoreError, calls: &mut mpsc::Receiver<Call>) -> Result<(), Close> {
+        tracing::error!(%error, "could not store; starting again from what is stored");
+        let mut error = Arc::new(error);
+        for (_, pending) in std::mem::take(&mut self.pending) {
+            pending.answer.send(Err(Error::Store(Arc::clone(&error)))).ok();
+        }
+        if let Some(link) = self.link.take() {
+            link.hang_up().await;
+        }
+        // A new core counts links from the beginning: what the old ones still report must not reach it.
+        self.reports = mpsc::channel(REPORTS_WAITING_MAX);
+        self.own_inputs.clear();
+        let saved = loop {
+            self.refuse_calls(&error, calls).await?;
+            self.restore_delay = (self.restore_delay * 2).min(RESTORE_DELAY_MAX);
+            match self.store.saved_state().await {
+                Ok(saved) => break saved,
+                Err(unreadable) => {
+                    tracing::error!(error = %unreadable, "could not read the store");
+                    error = Arc::new(unreadable);
+                }
+            }
+        };
+        self.link_state.send_replace(link_state_of(&saved));
+        self.session.send_replace(saved.session.clone());
+        self.core = Core::restore(saved, self.settings.clone(), clock::seed(), self.clock.uptime());
+        Ok(())
+    }
+
+    /// Waits before the store is tried again.
+    async fn refuse_calls(&self, error: &Arc<StoreError>, calls: &mut mpsc::Receiver<Call>) -> Result<(), Close> {
+        let due = self.clock.uptime().after(self.restore_delay);
+        loop {
+            tokio::select! {
+                () = self.clock.reach(Some(due)) => return Ok(()),
+                call = calls.recv() => match call {
+                    Some(Call::Command { answer, .. }) => drop(answer.send(Err(Error::Store(Arc::clone(error))))),
+                    Some(Call::Close(answer)) => return Err(Some(answer)),
+                    None => return Err(None),
+                },
+            }
+        }
+    }
+
+    /// Gives up the link and closes the file.
+    async fn end(mut self) {
+        if let Some(link) = self.link.take() {
+            link.hang_up().await;
+        }
+        if !self.store.close().await {
+            tracing::warn!("the store is still closing");
+        }
+    }
+}
+
+/// Returns how things stand before the core has dialled.
+pub(crate) fn link_state_of(saved: &SavedState) -> LinkState {
+    let can_log_in = saved.session.as_ref().is_some_and(|session| session.tokens.is_some());
+    if can_log_in { LinkState::Offline } else { LinkState::SignedOut }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{ConversationConfig, Intent, UserName};
+    use crate::store::Store;
+
+    struct Engine {
+        calls: mpsc::Sender<Call>,
+        link_state: watch::Receiver<LinkState>,
+    }
+
+    impl Engine {
+        async fn start(store: OpenStore) -> Self {
+            let saved = store.saved_state().await.unwrap();
+            let (calls, waiting) = mpsc::channel(8);
+            let (link_sender, link_state) = watch::channel(link_state_of(&saved));
+            let (session, _) = watch::channel(saved.session.clone());
+            let signals = broadcast::channel(8).0;
+            let settings = Settings::default();
+            let driver = Driver::new(Clock::start(), store, saved, settings, link_sender, session, signals);
+            tokio::spawn(driver.run(waiting));
+            Self { calls, link_state }
+        }
+
+        async fn submit(&self) -> Result<Reply, Error> {
+            let intent = Intent::CreateConversation(ConversationConfig::default());
+            let command = Command::Submit { token: clock::token(), intent, queued_at: clock::time_of_day() };
+            let (answer, reply) = oneshot::channel();
+            self.calls.send(Call::Command { command, answer, ending: None }).await.unwrap();
+            reply.await.unwrap()
+        }
+
+        async fn close(self) {
+            let (answer, closed) = oneshot::channel();
+            self.calls.send(Call::Close(answer)).await.unwrap();
+            closed.await.unwrap();
+            assert!(self.calls.is_closed());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failed_commit_is_told_and_the_engine_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let session = Session {
+            user: UserName::new("alice@chat.acme"),
+            user_id: None,
+            server: ServerAddress { url: "wss://localhost".to_owned(), extra_root: None },
+            tokens: None,
+        };
+        Store::open(&path).unwrap().write(vec![Write::Session(session)]).await.unwrap();
+
+        // Opened for reading only, so that every commit fails.
+        let engine = Engine::start(OpenStore::inspect(path.clone()).await.unwrap()).await;
+        for _ in 0..3 {
+            assert!(matches!(engine.submit().await, Err(Error::Store(_))));
+        }
+        assert_eq!(*engine.link_state.borrow(), LinkState::SignedOut);
+        engine.close().await;
+
+        let engine = Engine::start(OpenStore::open(path.clone()).await.unwrap()).await;
+        assert!(matches!(engine.submit().await, Ok(Reply::Accepted(_))));
+        engine.close().await;
+        assert_eq!(Store::open(&path).unwrap().saved_state().unwrap().outbox.len(), 1);
+    }
+}

@@ -1,0 +1,370 @@
+//! The handle that applications hold.
+
+use super::clock::{self, Clock};
+use super::driver::{self, Call, Driver};
+use super::events::{
+    self, Callbacks, ConversationEvent, ConversationServiceEvent, MessageEvent, MessengerEvent, MessengerEventType,
+    StatusEvent, Subscription, UserEvent,
+};
+use super::open_store::OpenStore;
+use super::sending::{Ending, Outcome};
+use super::transport::Dialer;
+use super::{Config, Conversation, Message, Sending};
+use crate::error::Error;
+use crate::model::{
+    self, ConversationConfig, ConversationId, Credentials, ErrorCode, Intent, MessageId, MessagingError, OutboxEntry,
+    RawJson, Sequence, ServerAddress, Session, Timestamp, UserId, UserName,
+};
+use crate::protocol::CONVERSATIONS_MAX;
+use crate::sync::{Command, LinkState, Query, Reply, Signal};
+use futures_util::Stream;
+use std::path::PathBuf;
+use std::sync::{Arc, Once, Weak};
+use tokio::runtime::Handle;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+/// Commands waiting for the driver; a caller beyond that waits its turn.
+const CALLS_WAITING_MAX: usize = 256;
+
+/// The engine: one user, one file, at most one connection.
+///
+/// A handle, cheap to clone. The engine ends when it is [closed](Self::close) or its last handle is
+/// dropped; objects and events it gave are handles, too.
+#[derive(Clone, Debug)]
+pub struct Messenger {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What all handles share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    calls: mpsc::Sender<Call>,
+    pub(super) store: OpenStore,
+    /// The server of the next login, if the configuration names one.
+    server: Option<ServerAddress>,
+    allow_plain: bool,
+    pub(super) link: watch::Receiver<LinkState>,
+    session: watch::Receiver<Option<Session>>,
+    /// Weak, so that streams end when the driver does.
+    signals: broadcast::WeakSender<Arc<Signal>>,
+    callbacks: Callbacks,
+    callbacks_started: Once,
+    runtime: Handle,
+}
+
+/// An intent that is durable, and where its end will be told.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) entry: OutboxEntry,
+    pub(crate) ending: oneshot::Receiver<Ending>,
+}
+
+impl Messenger {
+    /// Opens the file, makes it when there is none, and resumes the stored session in the background.
+    ///
+    /// Needs no network. Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] when the file cannot be used, [`Error::Address`] when the configured server cannot.
+    pub async fn open(config: Config) -> Result<Self, Error> {
+        let server = config.server_address();
+        if let Some(server) = &server {
+            Dialer::new(server, config.allow_plain_loopback).map_err(Error::Address)?;
+        }
+        let store = OpenStore::open(config.store).await?;
+        let saved = store.saved_state().await?;
+        let (calls, waiting_calls) = mpsc::channel(CALLS_WAITING_MAX);
+        let (signals, _) = broadcast::channel(events::EVENTS_WAITING_MAX);
+        let (link_sender, link) = watch::channel(driver::link_state_of(&saved));
+        let (session_sender, session) = watch::channel(saved.session.clone());
+        let shared = Shared {
+            calls,
+            store: store.clone(),
+            server,
+            allow_plain: config.allow_plain_loopback,
+            link,
+            session,
+            signals: signals.downgrade(),
+            callbacks: Callbacks::default(),
+            callbacks_started: Once::new(),
+            runtime: Handle::current(),
+        };
+        let driver = Driver::new(Clock::start(), store, saved, config.settings, link_sender, session_sender, signals);
+        tokio::spawn(driver.run(waiting_calls));
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Opens a file strictly for reading, be it in use elsewhere or not. Nothing of it is changed.
+    ///
+    /// The handle serves local reads; all else ends with [`Error::Closed`], and there are no events.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] when there is no such file or it cannot be read.
+    pub async fn inspect(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let store = OpenStore::inspect(path.into()).await?;
+        let saved = store.saved_state().await?;
+        let shared = Shared {
+            calls: mpsc::channel(1).0,
+            store,
+            server: None,
+            allow_plain: false,
+            link: watch::channel(LinkState::SignedOut).1,
+            session: watch::channel(saved.session).1,
+            signals: broadcast::channel(1).0.downgrade(),
+            callbacks: Callbacks::default(),
+            callbacks_started: Once::new(),
+            runtime: Handle::current(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Ends the engine: nothing more is accepted, the connection is given up, the file is closed.
+    ///
+    /// What was accepted is kept, and goes on when the file is opened again. Calling it twice does no harm.
+    /// Takes two seconds at most; whatever a slow disk has not finished by then goes on in the background.
+    pub async fn close(&self) {
+        let (answer, closed) = oneshot::channel();
+        if self.shared.calls.send(Call::Close(answer)).await.is_ok() {
+            // Ends without an answer when another handle closed first.
+            closed.await.ok();
+        }
+        // For a file that is only inspected; else it is closed by now.
+        self.shared.store.close().await;
+    }
+
+    /// Proves to the configured server who the user is; returns the number that messaging gave the user.
+    ///
+    /// The server is the one of [`Config::server`], else that of the last login. The password is not kept; the
+    /// tokens that the server gives are, so that later the session resumes by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with [`Login`](crate::sync::Refusal::Login) or
+    /// [`OtherUser`](crate::sync::Refusal::OtherUser), [`Error::Offline`], [`Error::NoServer`],
+    /// [`Error::Address`], [`Error::Store`], [`Error::Closed`].
+    pub async fn log_in(&self, credentials: Credentials) -> Result<UserId, Error> {
+        let server = self.server().ok_or(Error::NoServer)?;
+        let asked_before = self.shared.server.is_none();
+        Dialer::new(&server, self.shared.allow_plain || asked_before).map_err(Error::Address)?;
+        let Reply::LoggedIn(id, _name) = self.call(Command::LogIn { credentials, server }).await? else {
+            unreachable!("a login is answered with the user");
+        };
+        Ok(id)
+    }
+
+    /// Ends the session: the tokens are forgotten, history and outbox stay.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`], [`Error::Closed`].
+    pub async fn log_out(&self) -> Result<(), Error> {
+        self.call(Command::LogOut).await.map(drop)
+    }
+
+    /// Returns whose data the file holds, from disk; `None` before the first login.
+    pub fn me(&self) -> Option<UserName> {
+        self.shared.session.borrow().as_ref().map(|session| session.user.clone())
+    }
+
+    /// Returns the user's number inside messaging, from disk; `None` before the first login.
+    pub fn my_id(&self) -> Option<UserId> {
+        self.shared.session.borrow().as_ref().and_then(|session| session.user_id)
+    }
+
+    /// Returns where the next login goes: the configured server, else that of the last login.
+    pub fn server(&self) -> Option<ServerAddress> {
+        let stored = || self.shared.session.borrow().as_ref().map(|session| session.server.clone());
+        self.shared.server.clone().or_else(stored)
+    }
+
+    /// Returns a watch of how the engine stands to its server.
+    pub fn connection(&self) -> watch::Receiver<LinkState> {
+        self.shared.link.clone()
+    }
+
+    /// Says that the network may be back: the next attempt is made now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    pub async fn network_changed(&self) -> Result<(), Error> {
+        self.call(Command::NetworkChanged).await.map(drop)
+    }
+
+    /// Says which conversations are on screen: they are caught up first. Replaces the earlier list.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    pub async fn focus(&self, conversations: Vec<ConversationId>) -> Result<(), Error> {
+        self.call(Command::Focus(conversations)).await.map(drop)
+    }
+
+    /// Makes a conversation: returns when the wish is durable. Works with no network.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] when a limit is broken, [`Error::Store`], [`Error::Closed`].
+    pub async fn create_conversation(&self, config: ConversationConfig) -> Result<Sending<ConversationEvent>, Error> {
+        self.submit(Intent::CreateConversation(config)).await
+    }
+
+    /// Asks the server for a conversation.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with code 8 when the server knows no such conversation, [`Error::Offline`],
+    /// [`Error::Closed`].
+    pub async fn get_conversation(&self, id: ConversationId) -> Result<Conversation, Error> {
+        let known = self.get_conversations(vec![id]).await?;
+        known.into_iter().next().ok_or_else(|| MessagingError::from(ErrorCode::ConversationDoesNotExist).into())
+    }
+
+    /// Asks the server for up to 30 conversations; those it does not know are absent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with code 21 for none or more than 30, before anything is sent;
+    /// [`Error::Offline`], [`Error::Closed`].
+    pub async fn get_conversations(&self, ids: Vec<ConversationId>) -> Result<Vec<Conversation>, Error> {
+        if ids.is_empty() || ids.len() > CONVERSATIONS_MAX {
+            return Err(MessagingError::from(ErrorCode::RequestedNumberTooBigOr0).into());
+        }
+        let Reply::Conversations(known) = self.call(Command::Query(Query::Conversations(ids))).await? else {
+            unreachable!("a question about conversations is answered with conversations");
+        };
+        Ok(known.into_iter().map(|data| Conversation::new(self, data)).collect())
+    }
+
+    /// Rebuilds a conversation from what an application kept of it: no network, no disk.
+    ///
+    /// The same function rebuilds the rows of the engine's own file. What is not known may be left at
+    /// its default; nothing done through the object erases what it lacks.
+    pub fn recreate_conversation(
+        &self,
+        id: ConversationId,
+        config: ConversationConfig,
+        last_sequence: Sequence,
+        last_update: Timestamp,
+        created_at: Timestamp,
+    ) -> Conversation {
+        let data = model::Conversation::recreate(id, config, last_sequence, last_update, created_at);
+        Conversation::new(self, data)
+    }
+
+    /// Rebuilds a message from what an application kept of it: no network, no disk.
+    ///
+    /// As [`recreate_conversation`](Self::recreate_conversation); an unknown `sequence` is zero.
+    pub fn recreate_message(
+        &self,
+        id: MessageId,
+        conversation: ConversationId,
+        text: impl Into<String>,
+        payload: Option<RawJson>,
+        sequence: Sequence,
+    ) -> Message {
+        Message::new(self, model::Message::recreate(Some(id), conversation, text.into(), payload, sequence))
+    }
+
+    /// Returns what happens from now on, as typed events, each told after it is on disk.
+    ///
+    /// A consumer that falls more than 4,096 events behind is told so by [`MessengerEvent::Lagged`].
+    /// The stream ends when the engine does.
+    pub fn events(&self) -> impl Stream<Item = MessengerEvent> + Send + Unpin + 'static {
+        let signals = self.shared.signals.upgrade().map(|sender| sender.subscribe());
+        events::stream(Arc::downgrade(&self.shared), signals)
+    }
+
+    /// Has every event told to `callback`, [`MessengerEvent::Lagged`] included, until the subscription is dropped.
+    ///
+    /// Callbacks are called one after the other in the order of the events, from a task of the engine,
+    /// with nothing locked. One that takes long holds up the others, never the engine. A callback that owns
+    /// a [`Messenger`] keeps the engine from ending by itself.
+    pub fn on_event(&self, callback: impl Fn(&MessengerEvent) + Send + Sync + 'static) -> Subscription {
+        let subscription = self.shared.callbacks.add(callback);
+        self.shared.callbacks_started.call_once(|| {
+            self.shared.runtime.spawn(call_back(self.shared.callbacks.clone(), self.events()));
+        });
+        subscription
+    }
+
+    /// Runs a command of the core.
+    pub(crate) async fn call(&self, command: Command) -> Result<Reply, Error> {
+        let (answer, reply) = oneshot::channel();
+        let call = Call::Command { command, answer, ending: None };
+        self.shared.calls.send(call).await.map_err(|_| Error::Closed)?;
+        reply.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Makes an intent durable.
+    pub(crate) async fn submit<T: Outcome>(&self, intent: Intent) -> Result<Sending<T>, Error> {
+        let command = Command::Submit { token: clock::token(), intent, queued_at: clock::time_of_day() };
+        let ((answer, reply), (end, ending)) = (oneshot::channel(), oneshot::channel());
+        let call = Call::Command { command, answer, ending: Some(end) };
+        self.shared.calls.send(call).await.map_err(|_| Error::Closed)?;
+        let Reply::Accepted(entry) = reply.await.map_err(|_| Error::Closed)?? else {
+            unreachable!("an accepted intent is answered with its entry");
+        };
+        Ok(Sending::new(self, Accepted { entry, ending }))
+    }
+
+    /// Returns the handle, unless the last one is gone.
+    pub(crate) fn upgrade(shared: &Weak<Shared>) -> Option<Self> {
+        shared.upgrade().map(|shared| Self { shared })
+    }
+}
+
+macro_rules! callbacks {
+    ($($(#[$doc:meta])* $name:ident: $variant:ident($event:ident) of $kind:ident;)*) => {
+        /// The callbacks of the published interface; [`Messenger::on_event`] says how they are called.
+        impl Messenger {
+            $(
+                $(#[$doc])*
+                pub fn $name(&self, callback: impl Fn(&$event) + Send + Sync + 'static) -> Subscription {
+                    self.on_event(move |event| {
+                        let kind = event.kind();
+                        if let (Some(MessengerEventType::$kind), MessengerEvent::$variant(event)) = (kind, event) {
+                            callback(event);
+                        }
+                    })
+                }
+            )*
+        }
+    };
+}
+
+callbacks! {
+    /// Tells of new conversations with the user in them.
+    on_create_conversation: Conversation(ConversationEvent) of CreateConversation;
+    /// Tells of changed titles, data, participants and rights.
+    on_edit_conversation: Conversation(ConversationEvent) of EditConversation;
+    /// Tells of removed conversations.
+    on_remove_conversation: Conversation(ConversationEvent) of RemoveConversation;
+    /// Tells of new messages, the user's own included.
+    on_send_message: Message(MessageEvent) of SendMessage;
+    /// Tells of changed messages.
+    on_edit_message: Message(MessageEvent) of EditMessage;
+    /// Tells of removed messages.
+    on_remove_message: Message(MessageEvent) of RemoveMessage;
+    /// Tells who is writing.
+    on_typing: ConversationService(ConversationServiceEvent) of Typing;
+    /// Tells who has read what.
+    on_read: ConversationService(ConversationServiceEvent) of Read;
+    /// Tells of users who changed their data.
+    on_edit_user: User(UserEvent) of EditUser;
+    /// Tells who came or went.
+    on_set_status: Status(StatusEvent) of SetStatus;
+}
+
+async fn call_back(callbacks: Callbacks, mut events: impl Stream<Item = MessengerEvent> + Unpin) {
+    use futures_util::StreamExt;
+    while let Some(event) = events.next().await {
+        if let MessengerEvent::Lagged { missed } = event {
+            tracing::warn!(missed, "callbacks were too slow and missed events");
+        }
+        callbacks.call(&event);
+    }
+    callbacks.clear();
+}

@@ -1,0 +1,34 @@
+//! The shell: threads, sockets, the clock, and the handles that applications hold.
+//!
+//! [`Messenger`] sends commands to one task, the driver, which owns the pure core of [`crate::sync`] and
+//! performs what it decides. Local reads go past the driver, straight to read-only connections of the
+//! store: they wait neither for the network nor for a write.
+
+mod clock;
+mod config;
+mod conversation;
+mod driver;
+mod echo;
+mod events;
+mod message;
+mod messenger;
+mod open_store;
+mod reading;
+mod sending;
+mod transport;
+
+pub use config::Config;
+pub use conversation::Conversation;
+pub use events::{
+    ConversationEvent, ConversationServiceEvent, MessageEvent, MessengerEvent, MessengerEventType, OutboxEvent,
+    RetransmitEvent, StatusEvent, Subscription, UserEvent,
+};
+pub use message::Message;
+pub use messenger::Messenger;
+pub use reading::{ConversationSummary, Freshness, TimelineItem};
+pub use sending::Sending;
+pub use transport::TransportError;
+
+// What the signatures above speak of.
+pub use crate::store::{Finding, HoleRow, Overview, Preview, Window};
+pub use crate::sync::{HoleReason, LinkState, Refusal, Settings};

@@ -1,0 +1,445 @@
+//! Frames of the server into the ledger and the store, whatever they answer.
+//!
+//! A frame is an event first and an answer second: what it says is stored before anybody waits for it.
+
+use super::core::{Core, timed_out};
+use super::ledger::UBER_ATTEMPTS;
+use super::link::Phase;
+use super::outbox::{Lane, Look};
+use super::pending::{Heads, Purpose, Range};
+use super::{HoleReason, Refusal, Reply, Signal, Write};
+use crate::model::{
+    Conversation, ConversationId, ErrorClass, ErrorCode, Event, EventBody, Membership, MessagingError, Notice, Ranges,
+    RequestId, Sequence, SequenceRange, UserId, without_token_in_custom_data,
+};
+use crate::protocol::{CONVERSATIONS_MAX, Push, ServerChat};
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+impl Core {
+    pub(super) fn chat(&mut self, chat: ServerChat) {
+        let request = chat.request;
+        match chat.push {
+            Push::Event(event) => {
+                self.live_event(&event);
+                self.answered_by_event(request, event);
+            }
+            Push::Conversation { conversation, .. } => {
+                self.describe(conversation.clone(), true);
+                self.answered_by_conversation(request, conversation);
+            }
+            Push::Retransmitted { count, event, .. } => self.answered_by_history(request, event, count),
+            Push::User { user, .. } => match request.and_then(|id| self.pending.remove(id)) {
+                Some(Purpose::OwnUser) => self.own_user_answered(user),
+                Some(Purpose::Heads(_) | Purpose::Range(_) | Purpose::Outbox(_)) | None => {
+                    self.write(Write::User(user.clone()));
+                    self.signal(Signal::User(user));
+                }
+            },
+            Push::UserEdited { user, .. } => {
+                self.write(Write::User(user.clone()));
+                self.signal(Signal::User(user));
+            }
+            Push::Read { header, conversation, sequence } => {
+                if let Some(user) = header.initiator {
+                    self.read_mark(conversation, user, sequence);
+                }
+                self.answered_by_read_mark(request);
+            }
+            Push::Typing { header, conversation } => {
+                if let Some(user) = header.initiator {
+                    self.signal(Signal::Notice(Notice::Typing { conversation, user }));
+                }
+            }
+            Push::Status { header, online } => {
+                if let (Some(user), Some(timestamp)) = (header.initiator, header.timestamp) {
+                    self.signal(Signal::Notice(Notice::Status { user, online, timestamp }));
+                }
+            }
+            Push::Error { error, .. } => {
+                if let Some(request) = request {
+                    self.refused(request, error);
+                }
+            }
+            // Proof of life; nothing else is known of them yet.
+            Push::PublicConversations { .. }
+            | Push::Subscribed { .. }
+            | Push::Unsubscribed { .. }
+            | Push::Subscriptions { .. }
+            | Push::Unknown { .. } => {}
+        }
+    }
+
+    fn read_mark(&mut self, conversation: ConversationId, user: UserId, sequence: Sequence) {
+        // A mark of ours that is on its way is newer than what the server says of us.
+        let on_its_way = if self.me() == Some(user) { self.outbox.own_read_mark(conversation) } else { None };
+        if on_its_way.is_none_or(|own| own <= sequence) {
+            self.write(Write::ReadMark { conversation, user, sequence });
+        }
+        self.signal(Signal::Notice(Notice::Read { conversation, user, sequence }));
+    }
+
+    /// Something numbered happened just now.
+    fn live_event(&mut self, event: &Event) {
+        if let EventBody::ConversationCreated(conversation) = &event.body
+            && event.sequence != Sequence::FIRST
+        {
+            // Asking for a direct conversation that exists is answered with its present state under the
+            // number of its newest event: a description, no event.
+            return self.describe((**conversation).clone(), true);
+        }
+        self.ledger.ensure(event.conversation, Membership::Member);
+        if event.sequence == Sequence::ZERO {
+            if matches!(event.body, EventBody::ConversationRemoved) {
+                self.set_membership(event.conversation, Membership::Removed);
+                self.signal(Signal::Event { event: event.clone(), live: true });
+            }
+            return;
+        }
+        let unheard_of = self.ledger.get(event.conversation).is_some_and(|track| track.described_at == Sequence::ZERO);
+        if !self.store_events(event.conversation, vec![event.clone()], true) {
+            return;
+        }
+        match &event.body {
+            EventBody::ConversationCreated(conversation) | EventBody::ConversationEdited(conversation) => {
+                self.describe((**conversation).clone(), false);
+            }
+            EventBody::ConversationRemoved => self.set_membership(event.conversation, Membership::Removed),
+            EventBody::MessageSent(_)
+            | EventBody::MessageEdited(_)
+            | EventBody::MessageRemoved(_)
+            | EventBody::Unknown { .. } => {
+                if unheard_of {
+                    self.compare_heads(vec![event.conversation]);
+                }
+            }
+        }
+    }
+
+    /// Stores those of the events that were not held, covers their positions, and tells of them.
+    /// Returns whether there were any. `events` must rise.
+    fn store_events(&mut self, id: ConversationId, mut events: Vec<Event>, live: bool) -> bool {
+        let Some(track) = self.ledger.get(id) else { return false };
+        events.retain(|event| !track.coverage.contains(event.sequence));
+        let positions: Ranges = events.iter().filter_map(|event| SequenceRange::single(event.sequence)).collect();
+        let Some(newest) = events.last() else { return false };
+        let (sequence, timestamp) = (newest.sequence, newest.timestamp);
+        self.ledger.change(id, |track| {
+            positions.iter().for_each(|range| {
+                track.coverage.insert(range);
+            });
+            track.head = track.head.max(sequence);
+            track.last_activity = track.last_activity.max(timestamp);
+        });
+        self.write(Write::Events(id, events.clone()));
+        positions.iter().for_each(|range| self.write(Write::Cover(id, range)));
+        for event in events {
+            let settled = self.settle_by_event(&event);
+            self.signal(Signal::Event { event, live });
+            if let Some(signal) = settled {
+                self.signal(signal);
+            }
+        }
+        true
+    }
+
+    /// The server described a conversation. `now` says whether as it is now, or as an event left it.
+    fn describe(&mut self, mut conversation: Conversation, now: bool) {
+        let id = conversation.id;
+        let me = self.me();
+        let takes_part = me.is_some_and(|me| conversation.participant(me).is_some());
+        self.ledger.ensure(id, if takes_part { Membership::Member } else { Membership::Stranger });
+        let Some(track) = self.ledger.get(id) else { return };
+        let (described_at, membership) = (track.described_at, track.membership);
+        if conversation.last_sequence < described_at {
+            return;
+        }
+        self.settle_created(&conversation);
+        conversation.custom_data = without_token_in_custom_data(&conversation.custom_data);
+        // A read mark of ours that is on its way is newer than what the server says of us.
+        if let (Some(me), Some(mark)) = (me, self.outbox.own_read_mark(id)) {
+            conversation
+                .participants
+                .iter_mut()
+                .filter(|participant| participant.user == me)
+                .for_each(|own| own.last_read = own.last_read.max(mark));
+        }
+        let (head, uber, activity) = (conversation.last_sequence, conversation.uber, conversation.last_update);
+        self.write(Write::Conversation(conversation));
+        self.ledger.change(id, |track| {
+            track.described_at = head;
+            track.head = track.head.max(head);
+            track.uber = uber;
+            track.last_activity = track.last_activity.max(activity);
+            track.compared |= now;
+        });
+        let stands = match (membership, takes_part) {
+            (_, true) => Membership::Member,
+            (Membership::Member, false) => Membership::Left,
+            (Membership::Left | Membership::Stranger | Membership::Removed, false) => membership,
+        };
+        if stands != membership {
+            self.set_membership(id, stands);
+        } else if described_at == Sequence::ZERO {
+            self.write(Write::Membership(id, stands));
+        }
+    }
+
+    pub(super) fn set_membership(&mut self, id: ConversationId, membership: Membership) {
+        self.ledger.change(id, |track| track.set_membership(membership));
+        self.write(Write::Membership(id, membership));
+    }
+
+    /// Puts conversations in line for a comparison of heads: on screen first, then the latest.
+    pub(super) fn compare_heads(&mut self, mut ids: Vec<ConversationId>) {
+        let waiting: BTreeSet<ConversationId> = self.heads.iter().copied().collect();
+        ids.retain(|id| !waiting.contains(id));
+        let focus = self.ledger.focus().to_vec();
+        ids.sort_by_key(|id| {
+            let on_screen = focus.iter().position(|focused| focused == id).unwrap_or(usize::MAX);
+            (on_screen, Reverse(self.ledger.get(*id).map(|track| track.last_activity)), *id)
+        });
+        self.heads.extend(ids);
+    }
+
+    /// An event lost at the tail leaves no gap to see: heads are read again from time to time, thirty
+    /// conversations at a time, so that a long list costs no more than a short one.
+    pub(super) fn check_tails(&mut self) {
+        if self.now < self.tail_check_at || !self.knows_own_user {
+            return;
+        }
+        self.tail_check_at = self.now.after(self.settings.tail_check_interval);
+        if self.pending.awaits_heads() || !self.heads.is_empty() {
+            return;
+        }
+        let members: Vec<ConversationId> =
+            self.ledger.iter().filter(|(_, track)| track.membership == Membership::Member).map(|(id, _)| id).collect();
+        let from = self.tail_check_from.map_or(0, |from| members.partition_point(|id| *id <= from));
+        let round: Vec<ConversationId> =
+            members[from..].iter().chain(&members[..from]).take(CONVERSATIONS_MAX).copied().collect();
+        self.tail_check_from = round.last().copied();
+        self.compare_heads(round);
+    }
+
+    fn answered_by_conversation(&mut self, request: Option<RequestId>, conversation: Conversation) {
+        let Some(request) = request else { return };
+        let Some(Purpose::Heads(heads)) = self.pending.get_mut(request) else { return };
+        heads.waiting.remove(&conversation.id);
+        heads.got.push(conversation);
+        if heads.waiting.is_empty()
+            && let Some(Purpose::Heads(heads)) = self.pending.remove(request)
+        {
+            self.heads_answered(heads, true);
+        }
+    }
+
+    /// The answer about heads is complete, or nothing more of it will come.
+    pub(super) fn heads_answered(&mut self, heads: Heads, complete: bool) {
+        if complete {
+            self.pace.succeed();
+        }
+        for conversation in &heads.got {
+            self.outbox.advance_look(Lane::Conversation(conversation.id), Look::Asked, Look::CatchUp);
+        }
+        for id in &heads.waiting {
+            self.outbox.advance_look(Lane::Conversation(*id), Look::Asked, Look::AskHead);
+        }
+        match heads.command {
+            Some(id) if complete => self.answer(id, Ok(Reply::Conversations(heads.got))),
+            Some(id) => self.answer(id, Err(timed_out())),
+            // What was not described now is asked for once more at the next check of tails or login.
+            None => {}
+        }
+    }
+
+    fn answered_by_history(&mut self, request: Option<RequestId>, event: Event, count: Option<u32>) {
+        // Only our own server says how many frames follow; elsewhere the number may be what was asked.
+        let expected = count.filter(|_| self.idempotent);
+        let Some(request) = request else { return };
+        let Some(Purpose::Range(range)) = self.pending.get_mut(request) else { return };
+        range.take(event, expected);
+        if range.is_complete()
+            && let Some(Purpose::Range(range)) = self.pending.remove(request)
+        {
+            self.range_answered(range, true);
+        }
+    }
+
+    /// The answer to a range is complete, or nothing more of it will come.
+    pub(super) fn range_answered(&mut self, range: Range, complete: bool) {
+        let Range { conversation: id, range, got, command, .. } = range;
+        let events: Vec<Event> = got.into_values().collect();
+        let received: Ranges = events.iter().filter_map(|event| SequenceRange::single(event.sequence)).collect();
+        let newest_description = events.iter().rev().find_map(|event| event.body.conversation()).cloned();
+        self.ledger.ensure(id, Membership::Stranger);
+        let (uber, left) =
+            self.ledger.get(id).map_or((false, false), |track| (track.uber, track.membership != Membership::Member));
+        let answer = command.map(|command| (command, events.clone()));
+        self.store_events(id, events, false);
+        if let Some(conversation) = newest_description
+            && self.ledger.get(id).is_some_and(|track| conversation.last_sequence > track.described_at)
+        {
+            self.describe(conversation, false);
+        }
+        let missing: Vec<SequenceRange> = received.missing(range).collect();
+        let reason = if uber { HoleReason::NotAMember } else { HoleReason::NotInHistory };
+        if complete {
+            self.pace.succeed();
+            if missing.is_empty() || !left {
+                self.close_range(id, range, &missing, reason);
+            } else {
+                // Somebody outside is shown less than there is: not a hole, for they may come back.
+                self.ledger.refused(id, range);
+            }
+        } else if command.is_none() {
+            let failures = self.ledger.disappointed(id, range, self.now, &mut self.rng);
+            if uber && !left && failures >= UBER_ATTEMPTS {
+                self.close_range(id, range, &missing, reason);
+            }
+        }
+        if let Some((command, events)) = answer {
+            self.answer(command, if complete { Ok(Reply::Events(events)) } else { Err(timed_out()) });
+        }
+    }
+
+    /// A range is settled: what it lacks is a hole from now on.
+    fn close_range(&mut self, id: ConversationId, range: SequenceRange, missing: &[SequenceRange], reason: HoleReason) {
+        for hole in missing {
+            let held: Vec<SequenceRange> =
+                self.ledger.get(id).map(|track| track.coverage.missing(*hole).collect()).unwrap_or_default();
+            held.into_iter().for_each(|hole| self.write(Write::Hole(id, hole, reason)));
+        }
+        self.ledger.answered(id, range);
+        self.write(Write::Cover(id, range));
+    }
+
+    /// The server refused a request.
+    fn refused(&mut self, request: RequestId, error: MessagingError) {
+        let code = error.code;
+        match code.class() {
+            ErrorClass::TooFast => self.pace.slow_down(self.now),
+            ErrorClass::SignIn => return self.give_link_up(),
+            ErrorClass::Later | ErrorClass::Never => {}
+        }
+        match self.pending.remove(request) {
+            None => {}
+            Some(Purpose::OwnUser) => self.give_link_up(),
+            Some(Purpose::Outbox(token)) => self.entry_refused(token, error),
+            Some(Purpose::Heads(heads)) => match heads.command {
+                Some(id) => self.answer(id, Err(Refusal::Messaging(error))),
+                None => self.heads_refused(heads, code),
+            },
+            Some(Purpose::Range(range)) => match range.command {
+                Some(id) => self.answer(id, Err(Refusal::Messaging(error))),
+                None => self.range_refused(range, code),
+            },
+        }
+    }
+
+    fn heads_refused(&mut self, heads: Heads, code: ErrorCode) {
+        let ids: Vec<ConversationId> = heads.waiting.into_iter().collect();
+        match (code.class(), ids.as_slice()) {
+            (ErrorClass::Never, [only]) => {
+                // Whatever is in the outbox for it will meet the same refusal, and show it.
+                self.outbox.advance_look(Lane::Conversation(*only), Look::Asked, Look::CatchUp);
+                if code == ErrorCode::ConversationDeleted {
+                    self.set_membership(*only, Membership::Removed);
+                }
+            }
+            // One that may not be read spoils the answer for all: ask for them one by one.
+            (ErrorClass::Never, _) => {
+                for id in ids {
+                    self.ask_one_head(id);
+                }
+            }
+            (ErrorClass::Later | ErrorClass::TooFast | ErrorClass::SignIn, _) => {
+                for id in &ids {
+                    self.outbox.advance_look(Lane::Conversation(*id), Look::Asked, Look::AskHead);
+                }
+                self.compare_heads(ids);
+            }
+        }
+    }
+
+    fn range_refused(&mut self, range: Range, code: ErrorCode) {
+        let (id, asked) = (range.conversation, range.range);
+        match code.class() {
+            ErrorClass::TooFast => self.ledger.give_back(id, asked),
+            ErrorClass::Later => {
+                self.ledger.disappointed(id, asked, self.now, &mut self.rng);
+            }
+            // Our server says so when nothing at all lies in the range: a complete answer without an event.
+            ErrorClass::Never if code == ErrorCode::WrongSequenceArgument && self.idempotent => {
+                self.range_answered(range, true);
+            }
+            ErrorClass::Never | ErrorClass::SignIn => {
+                self.ledger.refused(id, asked);
+                if code == ErrorCode::ConversationDeleted {
+                    self.set_membership(id, Membership::Removed);
+                }
+            }
+        }
+    }
+
+    /// Moves the search for uncertain entries on, as far as it can go now.
+    pub(super) fn look_for_uncertain(&mut self) {
+        if self.link.phase != Phase::Ready {
+            return;
+        }
+        for (lane, look) in self.outbox.looks() {
+            if self.idempotent {
+                // Whatever is sent twice is done once: no need to look.
+                self.send_again(lane);
+                continue;
+            }
+            match look {
+                Look::Quarantine(until) if until <= self.now => self.begin_look(lane),
+                Look::AskHead => self.begin_look(lane),
+                Look::CatchUp if self.is_decisive(lane) => self.send_again(lane),
+                Look::Quarantine(_) | Look::Asked | Look::CatchUp => {}
+            }
+        }
+    }
+
+    fn begin_look(&mut self, lane: Lane) {
+        if !self.knows_own_user {
+            self.outbox.set_look(lane, Look::AskHead);
+            return;
+        }
+        self.outbox.set_look(lane, Look::Asked);
+        match lane {
+            Lane::Conversation(id) => self.ask_one_head(id),
+            Lane::New(_) => self.wants_own_user = true,
+        }
+    }
+
+    /// The list of conversations was read anew: new ones that are ours would be in it.
+    pub(super) fn own_user_known(&mut self) {
+        for (lane, look) in self.outbox.looks() {
+            if matches!(lane, Lane::New(_)) && look == Look::Asked {
+                self.outbox.set_look(lane, Look::CatchUp);
+            }
+        }
+    }
+
+    /// Returns whether everything is held that could show the entry to be done.
+    fn is_decisive(&self, lane: Lane) -> bool {
+        match lane {
+            // Outside, nothing can be sent anyway: the refusal will tell.
+            Lane::Conversation(id) => {
+                self.ledger.get(id).is_none_or(|track| track.missing() == 0 || track.membership != Membership::Member)
+            }
+            Lane::New(_) => {
+                self.heads.is_empty()
+                    && !self.pending.awaits_heads()
+                    && self.ledger.iter().all(|(_, track)| track.compared || track.membership != Membership::Member)
+            }
+        }
+    }
+
+    fn send_again(&mut self, lane: Lane) {
+        for entry in self.outbox.send_again(lane) {
+            self.record(entry);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What is refused before it is accepted, so that nothing waits in the outbox only to fail.
+
+use crate::model::{ErrorCode, Intent, MessagingError, RawJson};
+use crate::protocol::{CUSTOM_DATA_BYTES_MAX, FRAME_BYTES_MAX, PARTICIPANTS_MAX, TEXT_CHARS_MAX};
+
+/// Bytes of a message's payload: what leaves room in a frame for the longest text and the envelope.
+const PAYLOAD_BYTES_MAX: usize = FRAME_BYTES_MAX / 4;
+
+/// Checks the limits of the protocol that can be checked without the server.
+///
+/// # Errors
+///
+/// [`MessagingError`] with the code that a server, or the vendor's own client, gives for the same fault.
+pub fn check_intent(intent: &Intent) -> Result<(), MessagingError> {
+    match intent {
+        Intent::SendMessage { text, payload, .. } => {
+            if text.is_empty() && payload.is_none() {
+                return Err(invalid("a message needs a text or a payload"));
+            }
+            check_content(text, payload.as_ref())
+        }
+        Intent::EditMessage { text, payload, .. } => check_content(text, payload.as_ref()),
+        Intent::CreateConversation(config) => {
+            if config.participants.len() > PARTICIPANTS_MAX {
+                return Err(ErrorCode::RequestedNumberTooBig.into());
+            }
+            if config.direct && (config.public_join || config.uber) {
+                return Err(ErrorCode::DirectCannotBePublicOrUber.into());
+            }
+            if !config.custom_data.is_object() {
+                return Err(invalid("custom data must be a JSON object"));
+            }
+            if config.custom_data.as_str().len() > CUSTOM_DATA_BYTES_MAX {
+                return Err(invalid("custom data is longer than 5,000 bytes"));
+            }
+            Ok(())
+        }
+        Intent::AddParticipants { participants, .. } => {
+            if participants.is_empty() {
+                return Err(ErrorCode::RequestedNumberTooBigOr0.into());
+            }
+            if participants.len() > PARTICIPANTS_MAX {
+                return Err(ErrorCode::RequestedNumberTooBig.into());
+            }
+            Ok(())
+        }
+        Intent::MarkAsRead { .. } | Intent::RemoveMessage { .. } => Ok(()),
+    }
+}
+
+fn check_content(text: &str, payload: Option<&RawJson>) -> Result<(), MessagingError> {
+    if text.chars().count() > TEXT_CHARS_MAX {
+        return Err(ErrorCode::MessageSizeExceedsLimit.into());
+    }
+    let Some(payload) = payload else { return Ok(()) };
+    if !payload.is_array_of_objects() {
+        return Err(invalid("a payload must be a JSON array of objects"));
+    }
+    if payload.as_str().len() > PAYLOAD_BYTES_MAX {
+        return Err(invalid("the payload is longer than 1 MiB"));
+    }
+    Ok(())
+}
+
+fn invalid(what: &str) -> MessagingError {
+    MessagingError::new(ErrorCode::InvalidArguments, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ConversationId;
+
+    fn message(text: &str, payload: Option<&str>) -> Intent {
+        Intent::SendMessage {
+            conversation: ConversationId::from_uuid(uuid::Uuid::nil()),
+            text: text.to_owned(),
+            payload: payload.map(|json| RawJson::new(json).expect("JSON")),
+        }
+    }
+
+    /// O-12: the limit counts characters, not bytes.
+    #[test]
+    fn a_text_of_exactly_the_limit_passes() {
+        assert_eq!(check_intent(&message(&"ж".repeat(TEXT_CHARS_MAX), None)), Ok(()));
+        let refused = check_intent(&message(&"ж".repeat(TEXT_CHARS_MAX + 1), None)).expect_err("one too many");
+        assert_eq!(refused.code, ErrorCode::MessageSizeExceedsLimit);
+    }
+
+    #[test]
+    fn a_payload_is_an_array_of_objects() {
+        assert_eq!(check_intent(&message("", Some(r#"[{"a":1}]"#))), Ok(()));
+        for wrong in [r#"{"a":1}"#, "[1]", "null"] {
+            let refused = check_intent(&message("x", Some(wrong))).expect_err(wrong);
+            assert_eq!(refused.code, ErrorCode::InvalidArguments);
+        }
+        assert!(check_intent(&message("", None)).is_err());
+    }
+}

@@ -1,0 +1,134 @@
+//! One connection at a time: dialling, greeting, keep-alive.
+
+use super::LinkId;
+use super::pace::Backoff;
+use crate::model::Uptime;
+use std::time::Duration;
+
+/// How the link stands.
+///
+/// ```text
+///            session or credentials          socket open         greeting
+///   Idle ──────────────────────────▶ Dialing ───────────▶ Greeting ───────▶ LoggingIn ──▶ Ready
+///    ▲                                ▲   │ failed           │ no greeting     │ refused      │
+///    │                          time  │   ▼                  ▼ in time         │ for now      │ lost, silent
+///    │                                Down ◀──────────────────────────────────┴──────────────┘
+///    └── nobody to log in as: logged out, or the server refused for good
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// There is nobody to log in as.
+    Idle,
+    /// Waiting before the next attempt.
+    Down {
+        /// When it is due.
+        until: Uptime,
+    },
+    /// The shell opens a socket; it reports a failure by itself.
+    Dialing,
+    /// The socket is open, the server has not greeted.
+    Greeting {
+        /// When it is given up.
+        deadline: Uptime,
+    },
+    /// A login or a refresh is under way.
+    LoggingIn {
+        /// When it is given up.
+        deadline: Uptime,
+        /// What the answer will be about.
+        attempt: Attempt,
+    },
+    /// Logged in.
+    Ready,
+}
+
+/// What was sent to log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// A password.
+    Password,
+    /// The access token.
+    AccessToken,
+    /// The refresh token; a login with the new access token follows.
+    Refresh,
+}
+
+/// The present link, or the wait for the next.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) id: LinkId,
+    pub(super) phase: Phase,
+    pub(super) backoff: Backoff,
+    last_heard: Uptime,
+    next_ping: Uptime,
+}
+
+impl Link {
+    pub(super) fn new(phase: Phase, backoff: (Duration, Duration)) -> Self {
+        Self {
+            id: LinkId(0),
+            phase,
+            backoff: Backoff::new(backoff),
+            last_heard: Uptime::default(),
+            next_ping: Uptime::default(),
+        }
+    }
+
+    /// Returns whether `id` names the present link and it is open or being opened.
+    pub(super) fn is(&self, id: LinkId) -> bool {
+        self.id == id && self.is_up()
+    }
+
+    /// Returns whether there is a socket, or one is being opened.
+    pub(super) const fn is_up(&self) -> bool {
+        match self.phase {
+            Phase::Idle | Phase::Down { .. } => false,
+            Phase::Dialing | Phase::Greeting { .. } | Phase::LoggingIn { .. } | Phase::Ready => true,
+        }
+    }
+
+    /// Begins a new link.
+    pub(super) const fn dial(&mut self) -> LinkId {
+        self.id = LinkId(self.id.0 + 1);
+        self.phase = Phase::Dialing;
+        self.id
+    }
+
+    /// Something arrived.
+    pub(super) const fn heard(&mut self, now: Uptime) {
+        self.last_heard = now;
+    }
+
+    /// The peer is to be asked for a sign of life at once.
+    pub(super) const fn ping_now(&mut self, now: Uptime) {
+        self.next_ping = now;
+    }
+
+    /// Returns whether a ping is due, and plans the next one if so.
+    pub(super) fn take_ping(&mut self, now: Uptime, interval: Duration) -> bool {
+        if self.phase != Phase::Ready || now < self.next_ping {
+            return false;
+        }
+        self.next_ping = now.after(interval);
+        true
+    }
+
+    /// Returns when something about the link is due, if anything ever is.
+    pub(super) fn deadline(&self, silence_limit: Duration) -> Option<Uptime> {
+        match self.phase {
+            Phase::Idle | Phase::Dialing => None,
+            Phase::Down { until } => Some(until),
+            Phase::Greeting { deadline } | Phase::LoggingIn { deadline, .. } => Some(deadline),
+            Phase::Ready => Some(self.next_ping.min(self.last_heard.after(silence_limit))),
+        }
+    }
+
+    /// Returns whether the peer has had its time and did not use it.
+    pub(super) fn is_overdue(&self, now: Uptime, silence_limit: Duration) -> bool {
+        match self.phase {
+            Phase::Idle | Phase::Dialing | Phase::Down { .. } => false,
+            Phase::Greeting { deadline } | Phase::LoggingIn { deadline, .. } => now >= deadline,
+            Phase::Ready => now >= self.last_heard.after(silence_limit),
+        }
+    }
+}

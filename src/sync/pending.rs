@@ -1,0 +1,136 @@
+//! Requests under way by id, answers of many frames, time-outs.
+
+use super::CommandId;
+use crate::model::{ClientToken, Conversation, ConversationId, Event, RequestId, Sequence, SequenceRange, Uptime};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a request was sent for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// The user's own data, with the list of conversations.
+    OwnUser,
+    /// A sign of heads: up to 30 conversations.
+    Heads(Heads),
+    /// A range of history.
+    Range(Range),
+    /// An entry of the outbox.
+    Outbox(ClientToken),
+}
+
+/// An answer of one frame a conversation, in any order.
+#[derive(Debug)]
+pub(super) struct Heads {
+    /// Asked for and not yet answered.
+    pub(super) waiting: BTreeSet<ConversationId>,
+    /// Answered.
+    pub(super) got: Vec<Conversation>,
+    /// The application's question, if it was one.
+    pub(super) command: Option<CommandId>,
+}
+
+/// An answer of one frame an event.
+#[derive(Debug)]
+pub(super) struct Range {
+    pub(super) conversation: ConversationId,
+    pub(super) range: SequenceRange,
+    /// What came so far that lies in the range; anything else is not for us.
+    pub(super) got: BTreeMap<Sequence, Event>,
+    /// How many frames there will be, as far as the server can be believed.
+    pub(super) expected: Option<u32>,
+    /// The application's question, if it was one; otherwise the ledger asked.
+    pub(super) command: Option<CommandId>,
+}
+
+impl Range {
+    pub(super) const fn new(conversation: ConversationId, range: SequenceRange, command: Option<CommandId>) -> Self {
+        Self { conversation, range, got: BTreeMap::new(), expected: None, command }
+    }
+
+    /// Takes one event of the answer; a foreign one or a second copy changes nothing.
+    pub(super) fn take(&mut self, event: Event, expected: Option<u32>) {
+        if event.conversation == self.conversation && self.range.contains(event.sequence) {
+            self.got.entry(event.sequence).or_insert(event);
+        }
+        if expected.is_some() {
+            self.expected = expected;
+        }
+    }
+
+    /// Returns whether nothing more will come.
+    pub(super) fn is_complete(&self) -> bool {
+        let got = u32::try_from(self.got.len()).unwrap_or(u32::MAX);
+        got >= self.range.len() || self.expected.is_some_and(|expected| got >= expected)
+    }
+}
+
+/// One request under way.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) purpose: Purpose,
+    pub(super) deadline: Uptime,
+}
+
+/// All requests under way on the present link.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    requests: BTreeMap<RequestId, Request>,
+    deadlines: BTreeSet<(Uptime, RequestId)>,
+}
+
+impl Pending {
+    pub(super) fn insert(&mut self, id: RequestId, purpose: Purpose, deadline: Uptime) {
+        self.deadlines.insert((deadline, id));
+        self.requests.insert(id, Request { purpose, deadline });
+    }
+
+    pub(super) fn get_mut(&mut self, id: RequestId) -> Option<&mut Purpose> {
+        self.requests.get_mut(&id).map(|request| &mut request.purpose)
+    }
+
+    pub(super) fn remove(&mut self, id: RequestId) -> Option<Purpose> {
+        let request = self.requests.remove(&id)?;
+        self.deadlines.remove(&(request.deadline, id));
+        Some(request.purpose)
+    }
+
+    /// Takes out one request whose time is over.
+    pub(super) fn take_overdue(&mut self, now: Uptime) -> Option<(RequestId, Purpose)> {
+        let (_, id) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now)?;
+        self.remove(id).map(|purpose| (id, purpose))
+    }
+
+    /// Takes out everything: the link is gone.
+    pub(super) fn drain(&mut self) -> Vec<Purpose> {
+        self.deadlines.clear();
+        std::mem::take(&mut self.requests).into_values().map(|request| request.purpose).collect()
+    }
+
+    pub(super) fn deadline(&self) -> Option<Uptime> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Returns how many requests about history and heads are under way.
+    pub(super) fn catch_up_count(&self) -> usize {
+        self.requests
+            .values()
+            .filter(|request| matches!(request.purpose, Purpose::Heads(_) | Purpose::Range(_)))
+            .count()
+    }
+
+    /// Returns how many entries of the outbox are under way.
+    pub(super) fn outbox_count(&self) -> usize {
+        self.requests.values().filter(|request| matches!(request.purpose, Purpose::Outbox(_))).count()
+    }
+
+    /// Returns whether a range that the ledger wants is being asked for.
+    pub(super) fn awaits_history(&self) -> bool {
+        self.requests
+            .values()
+            .any(|request| matches!(&request.purpose, Purpose::Range(range) if range.command.is_none()))
+    }
+
+    /// Returns whether heads are being asked for.
+    pub(super) fn awaits_heads(&self) -> bool {
+        self.requests.values().any(|request| matches!(request.purpose, Purpose::Heads(_) | Purpose::OwnUser))
+    }
+}

@@ -1,0 +1,9 @@
+//! What the engine promises, shown through its public interface against a real server over real TLS.
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
+mod catch_up;
+mod first_chat;
+mod offline;
+mod outbox;
+mod raw;
+mod world;

@@ -1,0 +1,96 @@
+//! A client that is only a socket: it asks as fast as the server answers, without a store or a lane.
+
+use crate::world::{World, credentials, within_patience};
+use backscroll::model::{ConversationId, Credentials, RequestId};
+use backscroll::protocol::{
+    ClientChat, ClientFrame, ClientRpc, LoginOptions, Push, Request, ServerFrame, ServerRpc, decode_server,
+    encode_client,
+};
+use futures_util::{SinkExt, StreamExt};
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, client_async};
+use uuid::Uuid;
+
+/// Requests on their way at once; below what the server lets a link have.
+const UNDER_WAY: usize = 32;
+
+/// One logged-in socket.
+pub struct Raw {
+    socket: WebSocketStream<TlsStream<TcpStream>>,
+    requests: u128,
+}
+
+impl Raw {
+    /// Connects over real TLS and logs in.
+    pub async fn log_in(world: &World, user: &str) -> Self {
+        let certificate = CertificateDer::from_pem_file(world.server().certificate().expect("TLS")).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let address = world.server().address();
+        let tcp = TcpStream::connect(address).await.unwrap();
+        tcp.set_nodelay(true).unwrap();
+        let name = ServerName::from(address.ip());
+        let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
+        let (socket, _) = client_async(world.server().url(), tls).await.unwrap();
+        // Ids of its own for each client, the same in every run.
+        let requests = u128::from(user.bytes().fold(1_u64, |sum, byte| sum * 31 + u64::from(byte))) << 64;
+        let mut raw = Self { socket, requests };
+        let Credentials::Password { user, password } = credentials(user);
+        raw.send(ClientFrame::Rpc(ClientRpc::Login { user, password, options: LoginOptions::default() })).await;
+        loop {
+            match raw.next().await {
+                ServerFrame::Rpc(ServerRpc::LoggedIn { .. }) => return raw,
+                ServerFrame::Rpc(ServerRpc::LoginFailed { code, .. }) => panic!("login refused with {code}"),
+                ServerFrame::Rpc(_) | ServerFrame::Chat(_) => {}
+            }
+        }
+    }
+
+    async fn send(&mut self, frame: ClientFrame) {
+        self.socket.send(Message::text(encode_client(&frame))).await.unwrap();
+    }
+
+    async fn next(&mut self) -> ServerFrame {
+        loop {
+            let message = within_patience("a frame", self.socket.next()).await.expect("an open socket").unwrap();
+            if let Message::Text(text) = message {
+                return decode_server(&text).unwrap();
+            }
+        }
+    }
+
+    /// Sends messages numbered as in `numbers` and waits until the server has answered each.
+    pub async fn send_messages(&mut self, conversation: ConversationId, numbers: std::ops::Range<u32>) {
+        let mut waiting = 0;
+        let mut numbers = numbers.map(|number| format!("message {number}"));
+        loop {
+            while waiting < UNDER_WAY
+                && let Some(text) = numbers.next()
+            {
+                self.requests += 1;
+                let request = RequestId::from_uuid(Uuid::from_u128(self.requests));
+                let body = Request::SendMessage { conversation, text, payload: None };
+                self.send(ClientFrame::Chat(ClientChat { request, body })).await;
+                waiting += 1;
+            }
+            if waiting == 0 {
+                return;
+            }
+            match self.next().await {
+                ServerFrame::Chat(chat) if chat.request.is_some() => match chat.push {
+                    Push::Event(_) => waiting -= 1,
+                    other => panic!("not an event: {other:?}"),
+                },
+                ServerFrame::Chat(_) | ServerFrame::Rpc(_) => {}
+            }
+        }
+    }
+}
