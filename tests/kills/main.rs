@@ -184,7 +184,7 @@ fn killed_at_any_instant_nothing_is_lost_and_nothing_doubled() {
     let mut dice = fastrand::Rng::with_seed(seed);
     let mut accepted: Vec<String> = Vec::new();
     for run in 0..kills {
-        let life = Duration::from_micros(dice.u64(0..120_000));
+        let life = Duration::from_micros(dice.u64(0..80_000));
         accepted.extend(run_and_kill(&store, conversation, u32::try_from(run).expect("small"), life));
         let opened = Store::open(&store).expect("the store opens after a kill");
         let findings = opened.read(|reader| reader.verify()).expect("the store reads");
