@@ -1,5 +1,6 @@
 //! The harness against plain SQLite, whose guarantees are known: it must find the loss and the damage that
 //! weaker settings allow, or its zeros elsewhere mean nothing.
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
 use powerloss::{Disk, Fault, FaultKind, Image, Recorder, Survival, after_every_operation};
 use rusqlite::{Connection, OpenFlags};

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, PoisonError};
-use std::{env, thread};
+use std::{env, fmt, thread};
 
 /// A recorded run.
 struct Run {
@@ -69,11 +69,31 @@ struct Tally {
     first: Option<String>,
 }
 
-/// Recovers each different disk once, on all processors, and returns the content or what is wrong, by fingerprint.
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { disks, different, damaged, torn, promises_lost, repeatable_lost, first } = self;
+        write!(
+            f,
+            "{disks} disks, {different} of them different: {damaged} damaged, {torn} with a part of a transaction, \
+             {promises_lost} without a promise, {repeatable_lost} without what the server can tell again"
+        )?;
+        first.iter().try_for_each(|first| write!(f, "; the first: {first}"))
+    }
+}
+
+/// The disks of a run and what each turned out to hold.
+struct Found {
+    /// Where the power went, what survived, and the fingerprint of the image.
+    cuts: Vec<(usize, Survival, u64)>,
+    /// The content, or what is wrong, by fingerprint.
+    recovered: HashMap<u64, Result<Content, String>>,
+}
+
+/// Recovers each different disk once, on all processors.
 ///
 /// The store itself opens those that hold what was flushed or everything, and all that date from before it was
 /// made; SQLite alone opens the many in between.
-fn recover(run: &Run, throws: u64) -> (Vec<(usize, Survival, u64)>, HashMap<u64, Result<Content, String>>) {
+fn recover(run: &Run, throws: u64) -> Found {
     let mut cuts = Vec::new();
     let recovered = Mutex::new(HashMap::new());
     let (images, waiting) = sync_channel::<(bool, Image)>(8);
@@ -103,11 +123,11 @@ fn recover(run: &Run, throws: u64) -> (Vec<(usize, Survival, u64)>, HashMap<u64,
         }
         drop(images);
     });
-    (cuts, recovered.into_inner().unwrap())
+    Found { cuts, recovered: recovered.into_inner().unwrap() }
 }
 
 fn cut_everywhere(run: &Run, throws: u64) -> Tally {
-    let (cuts, recovered) = recover(run, throws);
+    let Found { cuts, recovered } = recover(run, throws);
     let mut tally = Tally { disks: cuts.len(), different: recovered.len(), ..Tally::default() };
     for (after, survival, fingerprint) in cuts {
         let answered = run.answered.iter().rposition(|position| *position <= after).unwrap_or(0);
@@ -132,19 +152,11 @@ fn cut_everywhere(run: &Run, throws: u64) -> Tally {
         };
         let operation = &run.operations[after - 1];
         let step = run.history.what(answered + 1);
-        tally.first.get_or_insert_with(|| {
-            format!("{survival:?} behind operation {after} ({}, {step}): {fault}", brief(operation))
-        });
+        tally
+            .first
+            .get_or_insert_with(|| format!("{survival:?} behind operation {after} ({operation}; {step}): {fault}"));
     }
     tally
-}
-
-/// Names an operation without the bytes it wrote.
-fn brief(operation: &Operation) -> String {
-    match operation {
-        Operation::Write { file, offset, bytes } => format!("write of {} bytes at {offset} of {file}", bytes.len()),
-        other => format!("{other:?}"),
-    }
 }
 
 /// Returns how often to throw dice behind each operation.
@@ -157,8 +169,8 @@ fn throws(usual: u64) -> u64 {
 fn power_loss_anywhere_leaves_a_whole_store_with_every_promise() {
     let run = record(Durability::Full, 3);
     let tally = cut_everywhere(&run, throws(8));
-    println!("{} steps, {} operations: {tally:?}", run.history.stored(), run.operations.len());
-    assert_eq!((tally.damaged, tally.torn, tally.promises_lost), (0, 0, 0), "{tally:?}");
+    println!("{} transactions, {} operations, {tally}", run.history.stored(), run.operations.len());
+    assert_eq!((tally.damaged, tally.torn, tally.promises_lost), (0, 0, 0), "{tally}");
     assert!(tally.disks > 10 * run.history.stored(), "too few disks to mean anything");
 }
 
@@ -167,9 +179,9 @@ fn power_loss_anywhere_leaves_a_whole_store_with_every_promise() {
 fn promises_that_do_not_wait_for_the_disk_are_seen_to_get_lost() {
     let run = record(Durability::Normal, 1);
     let tally = cut_everywhere(&run, 1);
-    println!("not waiting: {tally:?}");
-    assert_eq!((tally.damaged, tally.torn), (0, 0), "{tally:?}");
-    assert!(tally.promises_lost > 0, "{tally:?}");
+    println!("promises that do not wait: {tally}");
+    assert_eq!((tally.damaged, tally.torn), (0, 0), "{tally}");
+    assert!(tally.promises_lost > 0, "{tally}");
 }
 
 /// D-6: a store whose making was cut short is made again, and then works.

@@ -48,15 +48,12 @@ impl Leftovers {
 
 /// the caller learns what happened in the store's own terms.
 fn assert_typed(error: &StoreError, kind: FaultKind) {
-    let code = match error {
-        StoreError::Sqlite { source, .. } => source.sqlite_error_code(),
-        other => panic!("{kind:?} surfaced as {other:?}"),
-    };
+    let StoreError::Sqlite { source, .. } = error else { panic!("{kind:?} surfaced as {error:?}") };
     let (expected, transient) = match kind {
         FaultKind::DiskFull | FaultKind::HalfWrite => (ErrorCode::DiskFull, true),
         FaultKind::WriteError | FaultKind::FlushError => (ErrorCode::SystemIoFailure, false),
     };
-    assert_eq!((code, error.is_transient()), (Some(expected), transient), "{error:?}");
+    assert_eq!((source.sqlite_error_code(), error.is_transient()), (Some(expected), transient), "{error:?}");
 }
 
 /// Lives through the story on a disk that refuses, in each step, every operation in turn. The same store goes

@@ -4,7 +4,7 @@
 use backscroll::model::{
     Action, ClientToken, Conversation, ConversationConfig, ConversationId, Event, EventBody, Intent, Membership,
     MessageContent, MessageId, OutboxEntry, OutboxState, Participant, RawJson, RequestId, Secret, Sequence,
-    SequenceRange, Session, Settlement, Timestamp, Tokens, User, UserId, UserName, with_token,
+    SequenceRange, ServerAddress, Session, Settlement, Timestamp, Tokens, User, UserId, UserName, with_token,
 };
 use backscroll::sync::{HoleReason, Write};
 use std::str::FromStr;
@@ -98,6 +98,7 @@ impl Story {
         Session {
             user: UserName::new("alice@chat.acme"),
             user_id: Some(user(OWN)),
+            server: ServerAddress { url: "wss://127.0.0.1/platform".to_owned(), extra_root: None },
             tokens: Some(Tokens {
                 access: secret("access"),
                 access_expires_s: 172_800,
@@ -166,10 +167,10 @@ impl Story {
         Event {
             conversation: thread.id,
             sequence: Sequence(thread.head),
-            action: match &body {
-                EventBody::ConversationCreated(_) => Action::CreateConversation,
-                EventBody::MessageEdited(_) => Action::EditMessage,
-                EventBody::MessageRemoved(_) => Action::RemoveMessage,
+            action: match body.name() {
+                "onCreateConversation" => Action::CreateConversation,
+                "onEditMessage" => Action::EditMessage,
+                "onRemoveMessage" => Action::RemoveMessage,
                 _ => Action::SendMessage,
             },
             initiator: user(initiator),
@@ -302,7 +303,7 @@ impl Story {
         self.live("live event of an unknown kind", thread, unknown);
         let described = self.described(thread, "renamed");
         self.step("conversation", vec![Write::Conversation(described)]);
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             self.step(
                 "membership",
                 vec![
@@ -322,7 +323,15 @@ pub(crate) fn tokens_after<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec
         match write {
             Write::Outbox(entry) if !held.contains(&entry.token) => held.push(entry.token),
             Write::OutboxForget(token) => held.retain(|other| other != token),
-            _ => {}
+            Write::Outbox(_)
+            | Write::Session(_)
+            | Write::User(_)
+            | Write::Conversation(_)
+            | Write::Membership(..)
+            | Write::Events(..)
+            | Write::Cover(..)
+            | Write::Hole(..)
+            | Write::ReadMark { .. } => {}
         }
     }
     held
