@@ -28,10 +28,10 @@ fn checkpoint(path: &Path, mode: &str) {
 }
 
 /// Makes a store, lives through the story, with checkpoints of every kind and one restart, and closes it.
-fn record(promises: Durability, rounds: u32) -> Run {
+fn record(commits: Durability, rounds: u32) -> Run {
     let folder = look::scratch();
     let recorder = Recorder::watch(folder.path()).unwrap();
-    let mut store = history::open(folder.path(), promises).unwrap();
+    let mut store = history::open(folder.path(), commits).unwrap();
     let mut answered = vec![recorder.position()];
     let mut history = History::of(story::steps(rounds), &store);
     while let Some(step) = history.next().cloned() {
@@ -43,7 +43,7 @@ fn record(promises: Durability, rounds: u32) -> Run {
             24 => checkpoint(store.path(), "TRUNCATE"),
             49 => {
                 drop(store);
-                store = history::open(folder.path(), promises).unwrap();
+                store = history::open(folder.path(), commits).unwrap();
             }
             _ => {}
         }

@@ -25,9 +25,9 @@ pub(crate) enum Verdict {
 }
 
 /// Opens the store of a folder on the recording VFS.
-pub(crate) fn open(folder: &Path, promises: Durability) -> Result<Store, StoreError> {
+pub(crate) fn open(folder: &Path, commits: Durability) -> Result<Store, StoreError> {
     let vfs = Some(powerloss::VFS.to_owned());
-    Store::open_with(OpenOptions { vfs, promises, ..OpenOptions::new(look::file(folder)) })
+    Store::open_with(OpenOptions { vfs, commits, ..OpenOptions::new(look::file(folder)) })
 }
 
 impl History {
