@@ -99,7 +99,7 @@ fn cut_everywhere(journal: &str, synchronous: &str, count: u32, is_promise: fn(u
     let mut tally = Tally::default();
     let mut seen = HashMap::new();
     for cut in after_every_operation(&Image::default(), &recorder.operations(), 6) {
-        let found = *seen.entry(cut.image.fingerprint()).or_insert_with(|| {
+        let found = *seen.entry(cut.fingerprint).or_insert_with(|| {
             cut.image.lay_out(after.path()).unwrap();
             look(&store(&after)).unwrap_or(Found::Damaged)
         });
@@ -180,7 +180,7 @@ fn fail_everywhere(kind: FaultKind, times: u64, synchronous: fn(u32) -> &'static
         killed += is_bad(&Image::read(live.path()).unwrap());
         let mut disk = Disk::default();
         recorder.operations().iter().for_each(|operation| disk.apply(operation));
-        cut += is_bad(&disk.after_power_loss(Survival::Flushed));
+        cut += is_bad(&disk.cut(Survival::Flushed).image);
         if hits == 0 {
             break;
         }
@@ -216,7 +216,7 @@ fn a_cut_can_be_seen_again() {
     append(&mut open(&store(&live), "wal", "normal"), 1).unwrap();
     let fingerprints = |_| {
         after_every_operation(&Image::default(), &recorder.operations(), 20)
-            .map(|cut| (cut.after, cut.survival, cut.image.fingerprint()))
+            .map(|cut| (cut.after, cut.survival, cut.fingerprint))
             .collect::<Vec<_>>()
     };
     assert_eq!(fingerprints(1), fingerprints(2));
