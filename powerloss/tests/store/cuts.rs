@@ -167,7 +167,7 @@ fn throws(usual: u64) -> u64 {
 #[test]
 fn power_loss_anywhere_leaves_a_whole_store_with_every_promise() {
     let run = record(Durability::Full, 2);
-    let tally = cut_everywhere(&run, throws(20));
+    let tally = cut_everywhere(&run, throws(24));
     println!("{} transactions, {} operations, {tally}", run.history.stored(), run.operations.len());
     let lost = tally.promises_lost + tally.repeatable_lost;
     assert_eq!((tally.damaged, tally.torn, lost), (0, 0, 0), "{tally}");
