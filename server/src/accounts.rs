@@ -11,6 +11,7 @@ use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Versio
 use backscroll::model::{Secret, Timestamp, Tokens, UserId, UserName};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params};
 use sha2::{Digest, Sha256};
+use std::fmt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -113,12 +114,18 @@ pub(crate) struct Admission {
 }
 
 /// The accounts in a data folder.
-#[derive(Debug)]
 pub struct Accounts {
     connection: Mutex<Connection>,
     hashing: Argon2<'static>,
     /// Checked for users who do not exist, so that they take as long as those who do.
     decoy: String,
+}
+
+impl fmt::Debug for Accounts {
+    /// Shows nothing of what is inside: hashes are for nobody's eyes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accounts").finish_non_exhaustive()
+    }
 }
 
 impl Accounts {

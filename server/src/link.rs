@@ -17,7 +17,7 @@ use backscroll::protocol::{
 };
 use futures_util::stream::SplitStream;
 use futures_util::{Sink, SinkExt, StreamExt};
-use std::future::Future;
+use std::future::{Future, pending};
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +71,12 @@ enum End {
     Politely,
     /// At once.
     Abruptly,
+}
+
+/// Who ends a link.
+enum Parting {
+    ByPeer,
+    ByUs,
 }
 
 /// Serves one link until its end.
@@ -165,25 +171,33 @@ impl<'a> Reader<'a> {
         Self { shared, id, outgoing, too_slow, user: None, failed_logins: 0, pace, under_way }
     }
 
-    /// Greets, then serves what comes. On a clean stop it waits until everything under way is answered.
+    /// Greets, then serves what comes. On a clean stop everything under way is answered first.
     async fn run<S>(&mut self, stream: SplitStream<WebSocketStream<S>>) -> End
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let announcement = Announcement { idempotent: true, rate: Some(self.shared.limits.rate) };
         self.send(ServerRpc::Greeting { connection: Some(self.connection_name()), announcement }).await;
-        let mut stopping = self.shared.stopping.clone();
-        tokio::select! {
-            end = self.receive(stream) => return end,
-            // The sender is gone only when the server was dropped, and then this link is, too.
-            _ = stopping.wait_for(|stopping| *stopping) => {}
-        }
         let all = u32::try_from(self.shared.limits.requests_under_way).unwrap_or(u32::MAX);
-        let _answered = self.under_way.acquire_many(all).await;
-        End::Politely
+        let under_way = Arc::clone(&self.under_way);
+        let mut stopping = self.shared.stopping.clone();
+        let stopped = async {
+            // Fails only when the server was dropped, and then this link is about to be.
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        };
+        tokio::select! {
+            parting = self.receive(stream) => match parting {
+                Parting::ByPeer => return End::Politely,
+                Parting::ByUs => {}
+            },
+            () = stopped => drop(under_way.acquire_many(all).await),
+        }
+        // The writing half ends the link, behind what is queued already.
+        let _ = self.outgoing.send(Outgoing::Close).await;
+        pending().await
     }
 
-    async fn receive<S>(&mut self, mut stream: SplitStream<WebSocketStream<S>>) -> End
+    async fn receive<S>(&mut self, mut stream: SplitStream<WebSocketStream<S>>) -> Parting
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -197,29 +211,30 @@ impl<'a> Reader<'a> {
                 Ok(Some(Ok(message))) => message,
                 Ok(Some(Err(error))) => {
                     tracing::debug!(link = self.id, %error, "the link broke");
-                    return End::Politely;
+                    return Parting::ByPeer;
                 }
-                Ok(None) => return End::Politely,
+                Ok(None) => return Parting::ByPeer,
                 Err(_) => {
                     tracing::debug!(link = self.id, "nothing heard for too long");
-                    return End::Politely;
+                    return Parting::ByUs;
                 }
             };
             let flow = match message {
                 Message::Text(text) => self.frame(&text).await,
-                Message::Close(_) => Break(End::Politely),
+                Message::Close(_) => return Parting::ByPeer,
                 // The protocol has no binary frames; pings are answered by the library.
                 Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Continue(()),
             };
-            if let Break(end) = flow {
-                return end;
+            if flow.is_break() {
+                return Parting::ByUs;
             }
         }
     }
 
-    async fn frame(&mut self, text: &str) -> ControlFlow<End> {
+    /// Serves one frame; a break ends the link.
+    async fn frame(&mut self, text: &str) -> ControlFlow<()> {
         if self.user.is_none() && text.len() > STRANGER_FRAME_BYTES_MAX {
-            return Break(End::Politely);
+            return Break(());
         }
         match decode_client(text) {
             Ok(ClientFrame::Chat(chat)) => self.chat(chat).await,
@@ -228,10 +243,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Answers a request that could not be read; what is no request at all is ignored.
-    async fn fault(&mut self, fault: ClientFault) -> ControlFlow<End> {
+    /// Answers a request that could not be read; what names no request is ignored.
+    async fn fault(&mut self, fault: ClientFault) -> ControlFlow<()> {
         let ClientFault { request, action, code, what } = fault;
-        if request.is_none() && action.name().is_empty() {
+        if request.is_none() {
             return Continue(());
         }
         match self.check_pace() {
@@ -241,12 +256,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    async fn chat(&mut self, chat: ClientChat) -> ControlFlow<End> {
+    async fn chat(&mut self, chat: ClientChat) -> ControlFlow<()> {
         let refusal = if self.user.is_none() { Err(ErrorCode::NotAuthorized) } else { self.check_pace() };
         if let Err(code) = refusal {
             return self.refuse(Some(chat.request), chat.body.action(), code, "").await;
         }
-        let Ok(permit) = Arc::clone(&self.under_way).acquire_owned().await else { return Break(End::Abruptly) };
+        let Ok(permit) = Arc::clone(&self.under_way).acquire_owned().await else { return Break(()) };
         self.command(Command::Request(self.id, chat, permit)).await
     }
 
@@ -260,7 +275,7 @@ impl<'a> Reader<'a> {
         action: Action,
         code: ErrorCode,
         what: &str,
-    ) -> ControlFlow<End> {
+    ) -> ControlFlow<()> {
         let error = if what.is_empty() { code.into() } else { MessagingError::new(code, what) };
         let header = Header { action, initiator: self.user, timestamp: Some(clock::now()), unknown: None };
         let chat = ServerChat { request, push: Push::Error { header, error } };
@@ -268,7 +283,7 @@ impl<'a> Reader<'a> {
         Continue(())
     }
 
-    async fn call(&mut self, call: ClientRpc) -> ControlFlow<End> {
+    async fn call(&mut self, call: ClientRpc) -> ControlFlow<()> {
         match call {
             ClientRpc::Ping => self.send(ServerRpc::Pong).await,
             ClientRpc::Login { user, password, options } => return self.log_in(user, password, options).await,
@@ -287,7 +302,7 @@ impl<'a> Reader<'a> {
         Continue(())
     }
 
-    async fn log_in(&mut self, user: UserName, password: Secret, options: LoginOptions) -> ControlFlow<End> {
+    async fn log_in(&mut self, user: UserName, password: Secret, options: LoginOptions) -> ControlFlow<()> {
         let admitted = match options.access_token {
             Some(token) if password.reveal().is_empty() => {
                 self.ask_accounts(move |accounts, now| accounts.admit_by_token(&user, &token, now)).await
@@ -323,7 +338,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    async fn refresh(&mut self, user: UserName, refresh: Secret) -> ControlFlow<End> {
+    async fn refresh(&mut self, user: UserName, refresh: Secret) -> ControlFlow<()> {
         match self.ask_accounts(move |accounts, now| accounts.refresh(&user, &refresh, now)).await {
             Ok(tokens) => {
                 self.send(ServerRpc::Refreshed(tokens)).await;
@@ -336,9 +351,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn count_failure(&mut self) -> ControlFlow<End> {
+    fn count_failure(&mut self) -> ControlFlow<()> {
         self.failed_logins += 1;
-        if self.failed_logins >= FAILED_LOGINS_MAX { Break(End::Politely) } else { Continue(()) }
+        if self.failed_logins >= FAILED_LOGINS_MAX { Break(()) } else { Continue(()) }
     }
 
     /// Asks the accounts where that may block, a bounded number at a time.
@@ -357,10 +372,10 @@ impl<'a> Reader<'a> {
         self.id.to_string()
     }
 
-    async fn command(&self, command: Command) -> ControlFlow<End> {
+    async fn command(&self, command: Command) -> ControlFlow<()> {
         match self.shared.commands.send(command).await {
             Ok(()) => Continue(()),
-            Err(_) => Break(End::Politely),
+            Err(_) => Break(()),
         }
     }
 
@@ -391,6 +406,7 @@ impl Writer<'_> {
             let mut answered = Vec::new();
             for outgoing in taken.drain(..) {
                 let flow = match outgoing {
+                    Outgoing::Close => Break(End::Politely),
                     Outgoing::Push(text) => self.write(sink, text, true).await,
                     Outgoing::Answer(frames, permit) => {
                         answered.extend(permit);

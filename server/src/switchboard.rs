@@ -48,6 +48,8 @@ pub(crate) enum Outgoing {
     Answer(Vec<ServerFrame>, Option<OwnedSemaphorePermit>),
     /// A push, encoded once for all its receivers.
     Push(Utf8Bytes),
+    /// Nothing more; the link is closed.
+    Close,
 }
 
 /// A request and what it came to.

@@ -16,6 +16,7 @@ mod open_store;
 mod reading;
 mod sending;
 mod transport;
+mod users;
 
 pub use config::Config;
 pub use conversation::Conversation;

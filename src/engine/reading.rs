@@ -3,7 +3,8 @@
 use super::{Conversation, Message, Messenger, echo};
 use crate::error::Error;
 use crate::model::{
-    ConversationId, Event, Intent, Membership, MessageId, OutboxEntry, Sequence, SequenceRange, Timestamp, User, UserId,
+    ConversationId, Event, Intent, Membership, MessageId, OutboxEntry, Sequence, SequenceRange, Timestamp, User,
+    UserId, UserName,
 };
 use crate::store::{ConversationRow, Finding, HoleRow, Item, Overview, Preview, Reader, StoreError, Window};
 use crate::sync::LinkState;
@@ -156,6 +157,11 @@ impl Messenger {
         self.read(move |reader| reader.user(id)).await
     }
 
+    /// Returns the user with this name as last described; `None` for an unknown one.
+    pub async fn user_named(&self, name: UserName) -> Result<Option<User>, Error> {
+        self.read(move |reader| reader.user_named(&name)).await
+    }
+
     /// Returns the file in numbers. Counts rows: not for every frame of a screen.
     pub async fn overview(&self) -> Result<Overview, Error> {
         self.read(|reader| reader.overview()).await
@@ -187,7 +193,7 @@ fn timeline(
     me: Option<UserId>,
 ) -> Result<Vec<Item>, StoreError> {
     let mut items = reader.messages(conversation, window, limit)?;
-    let mut outbox = reader.outbox()?;
+    let mut outbox = reader.unsettled()?;
     outbox.retain(|entry| entry.intent.conversation() == Some(conversation));
     for item in &mut items {
         if let Item::Message(message) = item {
@@ -227,7 +233,7 @@ fn with_pending(
     message: Option<crate::model::Message>,
 ) -> Result<Option<crate::model::Message>, StoreError> {
     let Some(mut message) = message else { return Ok(None) };
-    echo::apply_pending(&mut message, &reader.outbox()?);
+    echo::apply_pending(&mut message, &reader.unsettled()?);
     Ok(Some(message))
 }
 

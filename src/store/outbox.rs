@@ -152,11 +152,22 @@ fn entry_of(row: &Row<'_>) -> Result<OutboxEntry, StoreError> {
 impl Reader<'_> {
     /// Returns every entry held, settled ones included, by rising position.
     pub fn outbox(&self) -> Result<Vec<OutboxEntry>, StoreError> {
+        self.entries(concat!("SELECT ", outbox_columns!(), " FROM outbox ORDER BY position"))
+    }
+
+    /// Returns the entries that are not settled, failed ones included, by rising position: what people see of it.
+    pub fn unsettled(&self) -> Result<Vec<OutboxEntry>, StoreError> {
+        // Naming the states lets the index find them among hundreds that are settled.
+        self.entries(concat!(
+            "SELECT ",
+            outbox_columns!(),
+            " FROM outbox WHERE state IN (0, 1, 2, 4) ORDER BY position"
+        ))
+    }
+
+    fn entries(&self, sql: &str) -> Result<Vec<OutboxEntry>, StoreError> {
         const DOING: &str = "read the outbox";
-        let mut select = self
-            .connection
-            .prepare_cached(concat!("SELECT ", outbox_columns!(), " FROM outbox ORDER BY position"))
-            .doing(DOING)?;
+        let mut select = self.connection.prepare_cached(sql).doing(DOING)?;
         let mut rows = select.query([]).doing(DOING)?;
         let mut entries = Vec::new();
         while let Some(row) = rows.next().doing(DOING)? {

@@ -4,9 +4,9 @@ use super::connections::Reader;
 use super::error::{Doing, StoreError};
 use super::value::Columns;
 use crate::model::{
-    ConversationId, Notification, OutboxState, PrivateUser, ServerAddress, Session, Tokens, User, UserId,
+    ConversationId, Notification, OutboxState, PrivateUser, ServerAddress, Session, Tokens, User, UserId, UserName,
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::{fs, io};
@@ -140,6 +140,18 @@ fn tokens_of(columns: &Columns<'_>) -> Result<Option<Tokens>, StoreError> {
     }))
 }
 
+fn user_of(row: &Row<'_>) -> Result<User, StoreError> {
+    let columns = Columns::new(row, "user")?;
+    Ok(User {
+        id: columns.get(0, "user id")?,
+        name: columns.get(1, "user name")?,
+        display_name: columns.get(2, "name")?,
+        custom_data: columns.get(3, "JSON")?,
+        deleted: columns.get(4, "yes or no")?,
+        private: private_of(&columns)?,
+    })
+}
+
 impl Reader<'_> {
     /// Returns the session, or `None` when nobody ever logged in.
     pub fn session(&self) -> Result<Option<Session>, StoreError> {
@@ -188,16 +200,22 @@ impl Reader<'_> {
             )
             .doing(DOING)?;
         let mut rows = select.query([id]).doing(DOING)?;
-        let Some(row) = rows.next().doing(DOING)? else { return Ok(None) };
-        let columns = Columns::new(row, "user")?;
-        Ok(Some(User {
-            id: columns.get(0, "user id")?,
-            name: columns.get(1, "user name")?,
-            display_name: columns.get(2, "name")?,
-            custom_data: columns.get(3, "JSON")?,
-            deleted: columns.get(4, "yes or no")?,
-            private: private_of(&columns)?,
-        }))
+        rows.next().doing(DOING)?.map(user_of).transpose()
+    }
+
+    /// Returns the user with this name as last described, the newest account first; `None` for an unknown one.
+    pub fn user_named(&self, name: &UserName) -> Result<Option<User>, StoreError> {
+        const DOING: &str = "look a user up by name";
+        let mut select = self
+            .connection
+            .prepare_cached(
+                "SELECT id, name, display_name, custom_data, deleted, private_custom_data, notifications,
+                     conversations, left_conversations
+                 FROM user WHERE name = ?1 ORDER BY id DESC LIMIT 1",
+            )
+            .doing(DOING)?;
+        let mut rows = select.query([name]).doing(DOING)?;
+        rows.next().doing(DOING)?.map(user_of).transpose()
     }
 
     /// Returns the store in numbers; counts rows, so not for a hot path.

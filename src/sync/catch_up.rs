@@ -10,7 +10,7 @@ use super::pending::{Heads, Purpose, Range};
 use super::{HoleReason, Refusal, Reply, Signal, Write};
 use crate::model::{
     Conversation, ConversationId, ErrorClass, ErrorCode, Event, EventBody, Membership, MessagingError, Notice, Ranges,
-    RequestId, Sequence, SequenceRange, UserId, without_token_in_custom_data,
+    RequestId, Sequence, SequenceRange, User, UserId, without_token_in_custom_data,
 };
 use crate::protocol::{CONVERSATIONS_MAX, Push, ServerChat};
 use std::cmp::Reverse;
@@ -29,13 +29,7 @@ impl Core {
                 self.answered_by_conversation(request, conversation);
             }
             Push::Retransmitted { count, event, .. } => self.answered_by_history(request, event, count),
-            Push::User { user, .. } => match request.and_then(|id| self.pending.remove(id)) {
-                Some(Purpose::OwnUser) => self.own_user_answered(user),
-                Some(Purpose::Heads(_) | Purpose::Range(_) | Purpose::Outbox(_)) | None => {
-                    self.write(Write::User(user.clone()));
-                    self.signal(Signal::User(user));
-                }
-            },
+            Push::User { user, .. } => self.user_told(request, user),
             Push::UserEdited { user, .. } => {
                 self.write(Write::User(user.clone()));
                 self.signal(Signal::User(user));
@@ -67,6 +61,26 @@ impl Core {
             | Push::Unsubscribed { .. }
             | Push::Subscriptions { .. }
             | Push::Unknown { .. } => {}
+        }
+    }
+
+    fn user_told(&mut self, request: Option<RequestId>, user: User) {
+        let purpose = request.and_then(|id| self.pending.get_mut(id));
+        if matches!(purpose, Some(Purpose::OwnUser)) {
+            request.and_then(|id| self.pending.remove(id));
+            return self.own_user_answered(user);
+        }
+        let mut complete = false;
+        if let Some(Purpose::Users(users)) = purpose {
+            users.got.push(user.clone());
+            users.waiting -= 1;
+            complete = users.waiting == 0;
+        }
+        self.write(Write::User(user.clone()));
+        self.signal(Signal::User(user));
+        if complete && let Some(Purpose::Users(users)) = request.and_then(|id| self.pending.remove(id)) {
+            self.pace.succeed();
+            self.answer(users.command, Ok(Reply::Users(users.got)));
         }
     }
 
@@ -325,6 +339,7 @@ impl Core {
             None => {}
             Some(Purpose::OwnUser) => self.give_link_up(),
             Some(Purpose::Outbox(token)) => self.entry_refused(token, error),
+            Some(Purpose::Users(users)) => self.answer(users.command, Err(Refusal::Messaging(error))),
             Some(Purpose::Heads(heads)) => match heads.command {
                 Some(id) => self.answer(id, Err(Refusal::Messaging(error))),
                 None => self.heads_refused(heads, code),

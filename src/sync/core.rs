@@ -4,7 +4,7 @@ use super::ledger::Ledger;
 use super::link::{Link, Phase};
 use super::outbox::Outbox;
 use super::pace::Pace;
-use super::pending::{Heads, Pending, Purpose, Range};
+use super::pending::{Heads, Pending, Purpose, Range, Users};
 use super::{Command, CommandId, Input, LinkState, Output, Query, Refusal, Reply, SavedState, Settings, Signal, Write};
 use crate::model::{
     ConversationId, Credentials, ErrorCode, MessagingError, OutboxEntry, RequestId, Sequence, SequenceRange,
@@ -12,7 +12,7 @@ use crate::model::{
 };
 use crate::protocol::{
     CONVERSATIONS_MAX, ClientChat, ClientFrame, ClientRpc, GREETING_TIMEOUT, REQUEST_TIMEOUT, RETRANSMIT_MAX, Request,
-    ServerFrame,
+    ServerFrame, USERS_MAX,
 };
 use fastrand::Rng;
 use std::collections::{BTreeSet, VecDeque};
@@ -178,7 +178,10 @@ impl Core {
             Query::Conversations(ids) if ids.is_empty() || ids.len() > CONVERSATIONS_MAX => {
                 Some(ErrorCode::RequestedNumberTooBigOr0)
             }
-            Query::Conversations(_) => None,
+            Query::Users(users) if users.is_empty() || users.len() > USERS_MAX => {
+                Some(ErrorCode::RequestedNumberTooBigOr0)
+            }
+            Query::Conversations(_) | Query::Users(_) => None,
             Query::Retransmit { from, to, count, .. } => {
                 let known = [from.is_some(), to.is_some(), count.is_some()].iter().filter(|given| **given).count();
                 match known {
@@ -235,6 +238,7 @@ impl Core {
             }
             Purpose::Heads(heads) => self.heads_answered(heads, false),
             Purpose::Range(range) => self.range_answered(range, false),
+            Purpose::Users(users) => self.answer(users.command, Err(timed_out())),
         }
     }
 
@@ -290,6 +294,10 @@ impl Core {
     fn ask_query(&mut self, id: CommandId, query: Query) {
         match query {
             Query::Conversations(ids) => self.ask_heads(ids.into_iter().collect(), Some(id)),
+            Query::Users(users) => {
+                let purpose = Purpose::Users(Users { waiting: users.len(), got: Vec::new(), command: id });
+                self.request(Request::GetUsers(users), purpose);
+            }
             Query::Retransmit { conversation, from, to, count } => {
                 let head = self.ledger.get(conversation).map(|track| track.head);
                 match retransmit_range(from, to, count, head) {
@@ -373,7 +381,9 @@ impl Core {
         self.ledger.link_lost();
         for purpose in self.pending.drain() {
             match purpose {
-                Purpose::Heads(Heads { command: Some(id), .. }) | Purpose::Range(Range { command: Some(id), .. }) => {
+                Purpose::Heads(Heads { command: Some(id), .. })
+                | Purpose::Range(Range { command: Some(id), .. })
+                | Purpose::Users(Users { command: id, .. }) => {
                     self.answer(id, Err(Refusal::Offline));
                 }
                 Purpose::Heads(_) | Purpose::Range(_) | Purpose::Outbox(_) | Purpose::OwnUser => {}

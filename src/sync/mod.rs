@@ -30,7 +30,7 @@ use crate::model::{
     ClientToken, Conversation, ConversationId, Credentials, Event, Intent, Membership, MessagingError, Notice,
     OutboxEntry, Ranges, Sequence, SequenceRange, ServerAddress, Session, Timestamp, User, UserId, UserName,
 };
-use crate::protocol::{ClientFrame, RateLimit, ServerFrame};
+use crate::protocol::{ClientFrame, RateLimit, ServerFrame, UserKey};
 use std::time::Duration;
 
 /// Names one connection. A frame of an earlier one is ignored.
@@ -94,6 +94,8 @@ pub enum Command {
 pub enum Query {
     /// At most 30.
     Conversations(Vec<ConversationId>),
+    /// At most 50, all by name or all by number.
+    Users(Vec<UserKey>),
     /// History, at most 100 events; two of the three numbers.
     Retransmit {
         /// Where.
@@ -136,6 +138,8 @@ pub enum Reply {
     Accepted(OutboxEntry),
     /// The conversations the server knows of those asked for.
     Conversations(Vec<Conversation>),
+    /// The users the server knows of those asked for.
+    Users(Vec<User>),
     /// History, in rising order.
     Events(Vec<Event>),
 }

@@ -1,7 +1,9 @@
 //! Requests under way by id, answers of many frames, time-outs.
 
 use super::CommandId;
-use crate::model::{ClientToken, Conversation, ConversationId, Event, RequestId, Sequence, SequenceRange, Uptime};
+use crate::model::{
+    ClientToken, Conversation, ConversationId, Event, RequestId, Sequence, SequenceRange, Uptime, User,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a request was sent for.
@@ -11,6 +13,8 @@ pub(super) enum Purpose {
     OwnUser,
     /// A sign of heads: up to 30 conversations.
     Heads(Heads),
+    /// Users the application asked for.
+    Users(Users),
     /// A range of history.
     Range(Range),
     /// An entry of the outbox.
@@ -26,6 +30,17 @@ pub(super) struct Heads {
     pub(super) got: Vec<Conversation>,
     /// The application's question, if it was one.
     pub(super) command: Option<CommandId>,
+}
+
+/// An answer of one frame a user, in any order.
+#[derive(Debug)]
+pub(super) struct Users {
+    /// How many are not answered yet.
+    pub(super) waiting: usize,
+    /// Answered.
+    pub(super) got: Vec<User>,
+    /// The application's question.
+    pub(super) command: CommandId,
 }
 
 /// An answer of one frame an event.

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server that can be stopped and started, on one address and one folder.
-pub struct World {
+pub(crate) struct World {
     folder: TempDir,
     address: SocketAddr,
     server: Option<Server>,
@@ -23,7 +23,7 @@ pub struct World {
 
 impl World {
     /// Starts a server with the users that are named.
-    pub async fn with_users(names: &[&str]) -> Self {
+    pub(crate) async fn with_users(names: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let mut world = Self { folder, address: (Ipv4Addr::LOCALHOST, 0).into(), server: None };
         let accounts = Accounts::open_with(&world.data(), PasswordCost::Testing).unwrap();
@@ -39,7 +39,7 @@ impl World {
     }
 
     /// Starts the server where it was.
-    pub async fn start_server(&mut self) {
+    pub(crate) async fn start_server(&mut self) {
         let mut config = backscroll_server::Config::new(self.address, self.data());
         config.password_cost = PasswordCost::Testing;
         let server = serve(config).await.unwrap();
@@ -48,22 +48,22 @@ impl World {
     }
 
     /// Stops the server in order.
-    pub async fn stop_server(&mut self) {
+    pub(crate) async fn stop_server(&mut self) {
         self.server.take().expect("a server runs").stop().await;
     }
 
     /// Lets the server vanish as if it were killed.
-    pub fn crash_server(&mut self) {
+    pub(crate) fn crash_server(&mut self) {
         drop(self.server.take().expect("a server runs"));
     }
 
     /// Returns the running server.
-    pub fn server(&self) -> &Server {
+    pub(crate) fn server(&self) -> &Server {
         self.server.as_ref().expect("a server runs")
     }
 
     /// Returns the settings of a device.
-    pub fn config(&self, device: &str) -> Config {
+    pub(crate) fn config(&self, device: &str) -> Config {
         let url = format!("wss://{}/platform", self.address);
         let root = self.data().join("certificate.pem").to_str().unwrap().to_owned();
         let settings =
@@ -72,17 +72,17 @@ impl World {
     }
 
     /// Returns the file of a device.
-    pub fn store(&self, device: &str) -> PathBuf {
+    pub(crate) fn store(&self, device: &str) -> PathBuf {
         self.folder.path().join(format!("{device}.db"))
     }
 
     /// Opens a device as it was left.
-    pub async fn open(&self, device: &str) -> Messenger {
+    pub(crate) async fn open(&self, device: &str) -> Messenger {
         Messenger::open(self.config(device)).await.unwrap()
     }
 
     /// Opens a device of the user with the same name, and logs in.
-    pub async fn log_in(&self, user: &str) -> Messenger {
+    pub(crate) async fn log_in(&self, user: &str) -> Messenger {
         let messenger = self.open(user).await;
         messenger.log_in(credentials(user)).await.unwrap();
         until_live(&messenger).await;
@@ -91,7 +91,7 @@ impl World {
 }
 
 /// Returns the full name of a user.
-pub fn user_name(name: &str) -> UserName {
+pub(crate) fn user_name(name: &str) -> UserName {
     UserName::new(&format!("{name}@chat.acme"))
 }
 
@@ -100,23 +100,23 @@ fn password(name: &str) -> Secret {
 }
 
 /// Returns the right credentials of a user.
-pub fn credentials(name: &str) -> Credentials {
+pub(crate) fn credentials(name: &str) -> Credentials {
     Credentials::Password { user: user_name(name), password: password(name) }
 }
 
 /// Waits until everything the server has told of is held.
-pub async fn until_live(messenger: &Messenger) {
+pub(crate) async fn until_live(messenger: &Messenger) {
     until_link(messenger, &LinkState::Live).await;
 }
 
 /// Waits until the link stands as named.
-pub async fn until_link(messenger: &Messenger, state: &LinkState) {
+pub(crate) async fn until_link(messenger: &Messenger, state: &LinkState) {
     let mut link = messenger.connection();
     within_patience(&format!("{state:?}"), link.wait_for(|now| now == state)).await.unwrap();
 }
 
 /// Waits until `reached` says yes, asked again after each event of the engine.
-pub async fn until<F: Future<Output = bool>>(messenger: &Messenger, what: &str, reached: impl Fn() -> F) {
+pub(crate) async fn until<F: Future<Output = bool>>(messenger: &Messenger, what: &str, reached: impl Fn() -> F) {
     let mut events = messenger.events();
     let waiting = async {
         while !reached().await {
@@ -127,7 +127,7 @@ pub async fn until<F: Future<Output = bool>>(messenger: &Messenger, what: &str, 
 }
 
 /// Fails the test when something takes for ever.
-pub async fn within_patience<T>(what: &str, waiting: impl Future<Output = T>) -> T {
+pub(crate) async fn within_patience<T>(what: &str, waiting: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, waiting).await {
         Ok(outcome) => outcome,
         Err(_elapsed) => panic!("waited in vain for: {what}"),
@@ -135,7 +135,7 @@ pub async fn within_patience<T>(what: &str, waiting: impl Future<Output = T>) ->
 }
 
 /// Makes a conversation of two and waits until both hold it.
-pub async fn conversation_of(one: &Messenger, other: &Messenger) -> (Conversation, Conversation) {
+pub(crate) async fn conversation_of(one: &Messenger, other: &Messenger) -> (Conversation, Conversation) {
     let participants = vec![Participant::new(other.my_id().expect("logged in"))];
     let wish = ConversationConfig { title: "Lunch".to_owned(), participants, ..ConversationConfig::default() };
     let made = within_patience("a conversation", one.create_conversation(wish).await.unwrap()).await.unwrap();
@@ -147,7 +147,7 @@ pub async fn conversation_of(one: &Messenger, other: &Messenger) -> (Conversatio
 }
 
 /// Returns the messages held of a conversation, unsent ones at the end; a gap fails the test.
-pub async fn messages(messenger: &Messenger, conversation: ConversationId) -> Vec<Message> {
+pub(crate) async fn messages(messenger: &Messenger, conversation: ConversationId) -> Vec<Message> {
     let items = messenger.messages(conversation, Window::Newest, 1_000).await.unwrap();
     let items = items.into_iter().map(|item| match item {
         TimelineItem::Message(message) => message,
@@ -157,12 +157,12 @@ pub async fn messages(messenger: &Messenger, conversation: ConversationId) -> Ve
 }
 
 /// Returns the texts held of a conversation.
-pub async fn texts(messenger: &Messenger, conversation: ConversationId) -> Vec<String> {
+pub(crate) async fn texts(messenger: &Messenger, conversation: ConversationId) -> Vec<String> {
     messages(messenger, conversation).await.iter().map(|message| message.text.clone()).collect()
 }
 
 /// Waits until a conversation reads exactly so, with everything settled.
-pub async fn until_texts(messenger: &Messenger, conversation: ConversationId, expected: &[&str]) {
+pub(crate) async fn until_texts(messenger: &Messenger, conversation: ConversationId, expected: &[&str]) {
     let what = format!("the texts {expected:?}");
     let reads_so = || async {
         let items = messenger.messages(conversation, Window::Newest, 1_000).await.unwrap();
@@ -179,12 +179,12 @@ pub async fn until_texts(messenger: &Messenger, conversation: ConversationId, ex
 }
 
 /// Fails the test when the file of a device does not hold what it claims.
-pub async fn assert_sound(messenger: &Messenger) {
+pub(crate) async fn assert_sound(messenger: &Messenger) {
     assert_eq!(messenger.verify().await.unwrap(), []);
     assert_eq!(messenger.gaps(None).await.unwrap(), []);
 }
 
 /// Returns a user number that no account has.
-pub fn nobody() -> UserId {
+pub(crate) fn nobody() -> UserId {
     UserId::new(999_999).expect("a small number")
 }

@@ -6,8 +6,8 @@ mod keeping;
 mod reading;
 
 use backscroll::model::{
-    Action, ConversationId, Event, EventBody, MessageContent, MessageId, RawJson, Sequence, SequenceRange, Session,
-    Timestamp, UserId, UserName,
+    Action, ConversationId, Event, EventBody, MessageContent, MessageId, RawJson, Sequence, SequenceRange,
+    ServerAddress, Session, Timestamp, UserId, UserName,
 };
 use backscroll::store::Store;
 use backscroll::sync::Write;
@@ -66,7 +66,11 @@ fn json(text: &str) -> RawJson {
 }
 
 fn session() -> Session {
-    Session { user: UserName::new("me@chat.acme"), user_id: Some(user(OWN)), tokens: None }
+    let server = ServerAddress {
+        url: "wss://chat.example.org/platform".to_owned(),
+        extra_root: Some("/certificates/root.pem".to_owned()),
+    };
+    Session { user: UserName::new("me@chat.acme"), user_id: Some(user(OWN)), server, tokens: None }
 }
 
 /// Writes a page of the first conversation and that its positions are covered.

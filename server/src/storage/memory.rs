@@ -9,7 +9,7 @@ use backscroll::protocol::UserKey;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Keeps everything in ordered maps. A copy is a snapshot.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memory {
     users: BTreeMap<UserId, KeptUser>,
     subscriptions: BTreeSet<(UserId, UserId)>,
@@ -18,14 +18,14 @@ pub struct Memory {
     answers: BTreeMap<(UserId, RequestId), (Timestamp, Answer)>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct KeptUser {
     public: User,
     private_custom_data: RawJson,
     notifications: Vec<Notification>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct KeptConversation {
     now: StoredConversation,
     stays: BTreeMap<UserId, Vec<Stay>>,

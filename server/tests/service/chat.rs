@@ -1,6 +1,6 @@
 //! Conversations between real clients.
 
-use crate::client::{Client, NAMES, start};
+use crate::client::{Client, NAMES, config, fresh, start, start_with};
 use backscroll::model::{ConversationConfig, ConversationId, Event, EventBody, Participant, Sequence, UserId};
 use backscroll::protocol::{Push, Request};
 
@@ -38,7 +38,7 @@ pub(crate) async fn history(client: &mut Client, conversation: ConversationId, h
     let mut events = Vec::new();
     while events.len() < head as usize {
         let from = i64::try_from(events.len()).unwrap() + 1;
-        let request = crate::client::fresh();
+        let request = fresh();
         let body = Request::RetransmitEvents { conversation, from: Some(from), to: None, count: Some(100) };
         client.send(request, body).await;
         loop {
@@ -66,6 +66,128 @@ async fn two_people_chat_and_one_reads_it_later() {
     assert_eq!((sent.sequence, text(&sent)), (Sequence(2), "Hello"));
     assert_eq!(event(bob.push().await), sent);
     assert_eq!(history(&mut bob, conversation, 2).await[1], sent);
-    server.stop().await;
-    assert!(alice.frame().await.is_none());
+}
+
+/// V-1: many writers at once; every reader sees 1…n in order, live and in history.
+#[tokio::test(flavor = "multi_thread")]
+async fn sequences_are_gapless_under_concurrent_writers() {
+    const EACH: usize = 40;
+    let data = tempfile::tempdir().unwrap();
+    let server = start(data.path()).await;
+    let mut reader = Client::log_in(&server, NAMES[3]).await;
+    let conversation = create(&mut reader, &[101, 102, 103]).await;
+    let mut writers = Vec::new();
+    for place in 0..6 {
+        let mut writer = Client::log_in(&server, NAMES[place % 3]).await;
+        writers.push(tokio::spawn(async move {
+            let requests: Vec<_> = (0..EACH).map(|_| fresh()).collect();
+            for (number, request) in requests.iter().enumerate() {
+                writer.send(*request, say(conversation, &format!("{place}/{number}"))).await;
+            }
+            let mut own = Vec::new();
+            for request in requests {
+                own.push(event(writer.answer(request).await).sequence);
+            }
+            assert!(own.is_sorted(), "requests of one link are carried out in their order");
+            own
+        }));
+    }
+    let mut written = Vec::new();
+    for writer in writers {
+        written.extend(writer.await.unwrap());
+    }
+    written.sort();
+    let expected: Vec<_> = (2..=u32::try_from(6 * EACH).unwrap() + 1).map(Sequence).collect();
+    assert_eq!(written, expected);
+    for at in &expected {
+        assert_eq!(event(reader.push().await).sequence, *at);
+    }
+    let events = history(&mut reader, conversation, u32::try_from(expected.len()).unwrap() + 1).await;
+    assert!(events.iter().map(|event| event.sequence.get()).eq(1..=u32::try_from(events.len()).unwrap()));
+}
+
+#[tokio::test]
+async fn each_connection_hears_of_an_event_exactly_once() {
+    let data = tempfile::tempdir().unwrap();
+    let server = start(data.path()).await;
+    let mut alice = Client::log_in(&server, NAMES[0]).await;
+    let mut second = Client::log_in(&server, NAMES[0]).await;
+    let mut bob = Client::log_in(&server, NAMES[1]).await;
+    let mut carol = Client::log_in(&server, NAMES[2]).await;
+    let mut silent = Client::connect(&server).await;
+    let conversation = create(&mut alice, &[102]).await;
+    let message = event(alice.ask(say(conversation, "Hello")).await).body.message().unwrap();
+    alice.ask(Request::MarkAsRead { conversation, sequence: 2 }).await;
+    alice.ask(Request::RemoveMessage { conversation, message }).await;
+    for client in [&mut second, &mut bob] {
+        assert_eq!(event(client.push().await).sequence, Sequence(1));
+        assert_eq!(event(client.push().await).sequence, Sequence(2));
+        assert!(matches!(client.push().await, Push::Read { sequence: Sequence(2), .. }));
+        assert_eq!(event(client.push().await).body, EventBody::MessageRemoved(message));
+        assert_eq!(client.count_until_pong().await, 0);
+    }
+    for client in [&mut alice, &mut carol, &mut silent] {
+        assert_eq!(client.count_until_pong().await, 0);
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_removed_is_told_and_then_left_alone() {
+    let data = tempfile::tempdir().unwrap();
+    let server = start(data.path()).await;
+    let mut alice = Client::log_in(&server, NAMES[0]).await;
+    let mut bob = Client::log_in(&server, NAMES[1]).await;
+    let conversation = create(&mut alice, &[102, 103]).await;
+    alice.ask(Request::RemoveParticipants { conversation, users: vec![user(102)] }).await;
+    alice.ask(say(conversation, "gone")).await;
+    assert_eq!(event(bob.push().await).sequence, Sequence(1));
+    let removal = event(bob.push().await);
+    assert!(removal.body.conversation().unwrap().participant(user(102)).is_none());
+    assert_eq!(bob.count_until_pong().await, 0);
+}
+
+#[tokio::test]
+async fn many_conversations_are_answered_in_one_frame_each() {
+    let data = tempfile::tempdir().unwrap();
+    let server = start(data.path()).await;
+    let mut alice = Client::log_in(&server, NAMES[0]).await;
+    let mut ids = Vec::new();
+    for _ in 0..30 {
+        ids.push(create(&mut alice, &[]).await);
+    }
+    let request = fresh();
+    alice.send(request, Request::GetConversations(ids.clone())).await;
+    for id in &ids {
+        assert!(matches!(
+            alice.answer(request).await,
+            Push::Conversation { conversation, .. } if conversation.id == *id
+        ));
+    }
+    ids.push(ids[0]);
+    assert_eq!(alice.refusal(Request::GetConversations(ids)).await, 21);
+}
+
+#[tokio::test]
+async fn a_page_of_history_waits_in_one_piece_for_a_client_that_asks_for_much() {
+    let data = tempfile::tempdir().unwrap();
+    let mut config = config(data.path());
+    // Far fewer than the frames asked for: answers wait as one each.
+    config.limits.backlog = 70;
+    let server = start_with(config).await;
+    let mut alice = Client::log_in(&server, NAMES[0]).await;
+    let conversation = create(&mut alice, &[]).await;
+    for number in 0..99 {
+        alice.ask(say(conversation, &number.to_string())).await;
+    }
+    let requests: Vec<_> = (0..50).map(|_| fresh()).collect();
+    for request in &requests {
+        let body = Request::RetransmitEvents { conversation, from: Some(1), to: Some(100), count: None };
+        alice.send(*request, body).await;
+    }
+    for request in requests {
+        for at in 1..=100 {
+            let Push::Retransmitted { event, .. } = alice.answer(request).await else { panic!("no history") };
+            assert_eq!(event.sequence, Sequence(at));
+        }
+    }
 }

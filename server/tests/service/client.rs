@@ -157,8 +157,11 @@ impl Client {
         self.answer(request).await
     }
 
-    /// Returns the next frame that answers `request`; what comes before is kept for [`push`](Self::push).
+    /// Returns the next frame that answers `request`; what else comes is kept.
     pub(crate) async fn answer(&mut self, request: RequestId) -> Push {
+        if let Some(place) = self.waiting.iter().position(|chat| chat.request == Some(request)) {
+            return self.waiting.remove(place).unwrap().push;
+        }
         loop {
             let chat = self.receive().await;
             if chat.request == Some(request) {

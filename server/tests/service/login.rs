@@ -1,0 +1,182 @@
+//! Logging in, by what and how often.
+
+use crate::chat::create;
+use crate::client::{Client, NAMES, PASSWORD, config, start, start_with};
+use backscroll::model::{Secret, UserName};
+use backscroll::protocol::{ClientRpc, Request, ServerRpc, UserKey};
+use backscroll_server::{AccountError, Accounts, PasswordCost, Server, Tls};
+use rusqlite::Connection;
+use std::path::Path;
+
+/// Makes every token of the kind older than it may be.
+fn expire(data: &Path, column: &str) {
+    let connection = Connection::open(data.join("server.sqlite")).unwrap();
+    assert!(connection.execute(&format!("UPDATE token_pair SET {column} = 1"), []).unwrap() > 0);
+}
+
+async fn start_and_log_in(data: &Path) -> (Server, Client, backscroll::model::Tokens) {
+    let server = start(data).await;
+    let mut alice = Client::connect(&server).await;
+    let tokens = alice.password(NAMES[0], PASSWORD).await.unwrap();
+    (server, alice, tokens)
+}
+
+#[tokio::test]
+async fn a_password_is_right_or_wrong_and_a_name_known_or_not() {
+    let data = tempfile::tempdir().unwrap();
+    let server = start(data.path()).await;
+    let mut client = Client::connect(&server).await;
+    assert_eq!(client.password(NAMES[0], "wrong").await.unwrap_err(), 401);
+    assert_eq!(client.password(NAMES[0], "").await.unwrap_err(), 401);
+    assert_eq!(client.password("mallory@chat.acme", PASSWORD).await.unwrap_err(), 404);
+    let tokens = client.password(&UserName::new(NAMES[0]).long_form(), PASSWORD).await.unwrap();
+    assert_eq!((tokens.access_expires_s, tokens.refresh_expires_s), (172_800, 2_592_000));
+    // Again on the same link: the same user may, another may not.
+    client.password(NAMES[0], PASSWORD).await.unwrap();
+    assert_eq!(client.password(NAMES[1], PASSWORD).await.unwrap_err(), 491);
+    create(&mut client, &[102]).await;
+}
+
+#[tokio::test]
+async fn an_access_token_logs_in_until_it_expires() {
+    let data = tempfile::tempdir().unwrap();
+    let (server, _, tokens) = start_and_log_in(data.path()).await;
+    let mut client = Client::connect(&server).await;
+    assert_eq!(client.access_token(NAMES[0], &Secret::new("wrong")).await.unwrap_err(), 401);
+    assert_eq!(client.access_token(NAMES[1], &tokens.access).await.unwrap_err(), 401);
+    assert_eq!(client.access_token("mallory@chat.acme", &tokens.access).await.unwrap_err(), 404);
+    let next = client.access_token(NAMES[0], &tokens.access).await.unwrap();
+    assert!(next.access != tokens.access && next.refresh != tokens.refresh);
+    create(&mut client, &[]).await;
+    expire(data.path(), "access_expires");
+    assert_eq!(Client::connect(&server).await.access_token(NAMES[0], &tokens.access).await.unwrap_err(), 701);
+}
+
+#[tokio::test]
+async fn a_refresh_token_works_once_and_does_not_log_in() {
+    let data = tempfile::tempdir().unwrap();
+    let (server, _, first) = start_and_log_in(data.path()).await;
+    let mut client = Client::connect(&server).await;
+    assert_eq!(client.refresh(NAMES[0], &Secret::new("wrong")).await.unwrap_err(), 401);
+    assert_eq!(client.refresh(NAMES[0], &first.access).await.unwrap_err(), 401);
+    let second = client.refresh(NAMES[0], &first.refresh).await.unwrap();
+    assert_eq!(client.refusal(Request::GetUser(UserKey::Name(UserName::new(NAMES[0])))).await, 3);
+    client.access_token(NAMES[0], &second.access).await.unwrap();
+    // The second pair was seen, so the first one comes from a thief: the whole family is void.
+    assert_eq!(client.refresh(NAMES[0], &first.refresh).await.unwrap_err(), 401);
+    assert_eq!(client.refresh(NAMES[0], &second.refresh).await.unwrap_err(), 401);
+    assert_eq!(client.access_token(NAMES[0], &first.access).await.unwrap_err(), 401);
+}
+
+/// C-1: the new pair may be lost on its way; the old refresh token then still helps.
+#[tokio::test]
+async fn a_refresh_whose_answer_was_lost_may_be_repeated() {
+    let data = tempfile::tempdir().unwrap();
+    let (server, _, first) = start_and_log_in(data.path()).await;
+    let mut client = Client::connect(&server).await;
+    let lost = client.refresh(NAMES[0], &first.refresh).await.unwrap();
+    let second = client.refresh(NAMES[0], &first.refresh).await.unwrap();
+    assert_eq!(client.access_token(NAMES[0], &lost.access).await.unwrap_err(), 401);
+    client.access_token(NAMES[0], &second.access).await.unwrap();
+    expire(data.path(), "refresh_expires");
+    assert_eq!(client.refresh(NAMES[0], &second.refresh).await.unwrap_err(), 701);
+}
+
+#[tokio::test]
+async fn a_new_password_ends_every_session() {
+    let data = tempfile::tempdir().unwrap();
+    let (server, _, tokens) = start_and_log_in(data.path()).await;
+    // As another process does it, with the server running.
+    let accounts = Accounts::open_with(data.path(), PasswordCost::Testing).unwrap();
+    accounts.set_password(&UserName::new(NAMES[0]), &Secret::new("new")).unwrap();
+    let mut client = Client::connect(&server).await;
+    assert_eq!(client.access_token(NAMES[0], &tokens.access).await.unwrap_err(), 401);
+    assert_eq!(client.refresh(NAMES[0], &tokens.refresh).await.unwrap_err(), 401);
+    assert_eq!(client.password(NAMES[0], PASSWORD).await.unwrap_err(), 401);
+    client.password(NAMES[0], "new").await.unwrap();
+}
+
+#[tokio::test]
+async fn accounts_come_and_go_while_the_server_runs() {
+    let data = tempfile::tempdir().unwrap();
+    let server = start(data.path()).await;
+    let accounts = Accounts::open_with(data.path(), PasswordCost::Testing).unwrap();
+    let (erin, password) = (UserName::new("erin@chat.acme"), Secret::new("pass"));
+    assert_eq!(accounts.add(&erin, "Erin", &password).unwrap().get(), 105);
+    assert!(matches!(accounts.add(&erin, "", &password), Err(AccountError::Exists(_))));
+    let mut client = Client::connect(&server).await;
+    client.password("erin@chat.acme", "pass").await.unwrap();
+    create(&mut client, &[101]).await;
+    accounts.remove(&erin).unwrap();
+    assert!(matches!(accounts.remove(&erin), Err(AccountError::Unknown(_))));
+    assert_eq!(Client::connect(&server).await.password("erin@chat.acme", "pass").await.unwrap_err(), 404);
+    // The name is free again, the number is not.
+    assert_eq!(accounts.add(&erin, "", &password).unwrap().get(), 106);
+    let listed: Vec<_> = accounts.list().unwrap().iter().map(|account| account.id.get()).collect();
+    assert_eq!(listed, [101, 102, 103, 104, 106]);
+}
+
+#[test]
+fn names_and_passwords_are_checked() {
+    let data = tempfile::tempdir().unwrap();
+    let accounts = Accounts::open_with(data.path(), PasswordCost::Testing).unwrap();
+    let password = Secret::new("x");
+    for name in [
+        "",
+        "alice",
+        "alice@chat",
+        "@chat.acme",
+        "a b@chat.acme",
+        "alice@chat.",
+        "alice@.acme",
+        "a@b@c.d",
+        "é@chat.acme",
+    ] {
+        let added = accounts.add(&UserName::new(name), "", &password);
+        assert!(matches!(added, Err(AccountError::NameInvalid)), "{name}");
+    }
+    let alice = UserName::new("Alice.B-c_1@chat.acme.voximplant.com");
+    assert!(matches!(accounts.add(&alice, "", &Secret::new("")), Err(AccountError::PasswordInvalid)));
+    assert!(matches!(accounts.add(&alice, "a\u{7}", &password), Err(AccountError::DisplayNameInvalid)));
+    accounts.add(&alice, "Älice", &password).unwrap();
+    assert_eq!(accounts.list().unwrap()[0].name.as_str(), "Alice.B-c_1@chat.acme");
+    assert!(!format!("{accounts:?}").contains("argon2"), "hashes are not shown");
+}
+
+#[tokio::test]
+async fn a_link_that_guesses_is_closed() {
+    let data = tempfile::tempdir().unwrap();
+    let server = start(data.path()).await;
+    let mut client = Client::connect(&server).await;
+    for _ in 0..10 {
+        assert_eq!(client.password(NAMES[0], "guess").await.unwrap_err(), 401);
+    }
+    assert_eq!(client.until_closed().await, 0);
+}
+
+#[tokio::test]
+async fn what_is_not_offered_is_refused_or_ignored() {
+    let data = tempfile::tempdir().unwrap();
+    let server = start(data.path()).await;
+    let mut client = Client::connect(&server).await;
+    client.rpc(ClientRpc::GenerateOneTimeKey { user: UserName::new(NAMES[0]) }).await;
+    assert!(matches!(client.call().await, ServerRpc::LoginFailed { code: 500, .. }));
+    client.rpc(ClientRpc::RegisterPushToken(Secret::new("x"))).await;
+    client.text(r#"{"name":"createCall","params":[1]}"#).await;
+    assert_eq!(client.count_until_pong().await, 0);
+}
+
+#[tokio::test]
+async fn links_without_tls_stay_on_this_machine() {
+    let data = tempfile::tempdir().unwrap();
+    let mut plain = config(data.path());
+    plain.tls = Tls::Plain;
+    plain.listen = "0.0.0.0:0".parse().unwrap();
+    let refused = backscroll_server::serve(plain.clone()).await.unwrap_err();
+    assert!(matches!(refused, backscroll_server::ServeError::PlainBeyondLoopback { .. }));
+    plain.listen = "127.0.0.1:0".parse().unwrap();
+    let server = start_with(plain).await;
+    assert_eq!((server.url(), server.certificate()), (format!("ws://{}/platform", server.address()), None));
+    let stream = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+    tokio_tungstenite::client_async(server.url(), stream).await.unwrap();
+}
