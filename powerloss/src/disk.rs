@@ -9,8 +9,15 @@ use crate::Operation;
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::Path;
-use std::{fs, io, mem};
+use std::path::{Path, PathBuf};
+use std::{env, fs, io, mem};
+
+/// Returns where folders for images are best made: in memory where the system offers it, because a disk is
+/// laid out thousands of times.
+pub fn scratch_root() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { memory.to_owned() } else { env::temp_dir() }
+}
 
 /// The largest piece that a disk writes whole or not at all. Source: the sector of classic disks, the
 /// smallest in use; SQLite's atomic-commit notes make the same assumption.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// How many refusals in a row are tried. Source: RELIABILITY.md, K4.
+/// How many refusals in a row are tried: a hiccup, and a disk that stays full for a while.
 const TIMES: [u64; 2] = [1, 6];
 
 /// What a folder would hold for somebody who finds it now.

@@ -8,10 +8,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// In memory where the system has such a folder: a disk is laid out thousands of times.
 pub(crate) fn scratch() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.expect("a scratch folder")
+    tempfile::tempdir_in(powerloss::scratch_root()).expect("a scratch folder")
 }
 
 /// Returns where the store of a folder is.
