@@ -78,7 +78,7 @@ fn rows_by_page(path: &Path, pages: &[Page]) -> Vec<Rows> {
         let local = locals[page.conversation.as_uuid().as_bytes().as_slice()];
         let at = |event: &backscroll::model::Event| local << 32 | i64::from(event.sequence.get());
         let ids = [at(&page.events[0]), at(&page.events[page.events.len() - 1])];
-        let mut read = |statement: &mut rusqlite::Statement<'_>| -> Vec<Vec<Value>> {
+        let read = |statement: &mut rusqlite::Statement<'_>| -> Vec<Vec<Value>> {
             let columns = statement.column_count();
             statement
                 .query_map(ids, |row| (0..columns).map(|column| row.get(column)).collect())

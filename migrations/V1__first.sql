@@ -76,7 +76,8 @@ CREATE TABLE participant (
     place         INTEGER NOT NULL,                             -- order in which the server listed them
     permissions   INTEGER NOT NULL CHECK (permissions >= 0),
     last_read     INTEGER NOT NULL CHECK (last_read >= 0),
-    PRIMARY KEY (conversation, user_id)
+    PRIMARY KEY (conversation, place),
+    UNIQUE (conversation, user_id)
 ) STRICT, WITHOUT ROWID;
 
 -- Messages as people see them. While a message is as written, its row is also the event of its birth.

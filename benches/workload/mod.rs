@@ -1,5 +1,5 @@
 //! A history like those people have, the same for every round: a thousand conversations of Zipf sizes,
-//! told in pages of up to a hundred, conversations interleaved at random.
+//! told in pages of up to a hundred, the newest of each conversation first, conversations interleaved at random.
 
 use backscroll::model::{
     Action, ConversationId, Event, EventBody, MessageContent, MessageId, RawJson, Sequence, SequenceRange, Timestamp,
@@ -16,16 +16,16 @@ const CONVERSATIONS: usize = 1_000;
 const PAGE: usize = 100;
 
 /// Some events of one conversation, rising.
-pub struct Page {
+pub(crate) struct Page {
     /// Where.
-    pub conversation: ConversationId,
+    pub(crate) conversation: ConversationId,
     /// What.
-    pub events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
 }
 
 impl Page {
     /// Returns what the core would have stored for it.
-    pub fn writes(&self) -> [Write; 2] {
+    pub(crate) fn writes(&self) -> [Write; 2] {
         let first = self.events.first().map(|event| event.sequence);
         let last = self.events.last().map(|event| event.sequence);
         let range = first.zip(last).and_then(|(first, last)| SequenceRange::new(first, last)).expect("a page");
@@ -34,23 +34,27 @@ impl Page {
 }
 
 /// Returns how many events to work with: `EVENTS`, or `default`.
-pub fn size(default: usize) -> usize {
+pub(crate) fn size(default: usize) -> usize {
     env::var("EVENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 /// Makes pages of `events` in all: 88 % births, 10 % edits and 2 % removals of recent messages.
-pub fn pages(events: usize) -> Vec<Page> {
+pub(crate) fn pages(events: usize) -> Vec<Page> {
     let mut random = fastrand::Rng::with_seed(7);
     let weight: f64 = (1..=CONVERSATIONS).map(|rank| 1.0 / rank as f64).sum();
-    let mut pages = Vec::new();
+    let mut histories: Vec<Vec<Page>> = Vec::new();
+    let mut turns = Vec::new();
     for rank in 1..=CONVERSATIONS {
         let length = (events as f64 / rank as f64 / weight).ceil() as u32;
         let conversation = ConversationId::from_uuid(uuid(&mut random));
         let history = history(&mut random, conversation, length);
-        pages.extend(history.chunks(PAGE).map(|events| Page { conversation, events: events.to_vec() }));
+        let pages =
+            history.chunks(PAGE).map(|events| Page { conversation, events: events.to_vec() }).collect::<Vec<_>>();
+        turns.extend(std::iter::repeat_n(histories.len(), pages.len()));
+        histories.push(pages);
     }
-    random.shuffle(&mut pages);
-    pages
+    random.shuffle(&mut turns);
+    turns.into_iter().filter_map(|turn| histories[turn].pop()).collect()
 }
 
 fn history(random: &mut fastrand::Rng, conversation: ConversationId, length: u32) -> Vec<Event> {
@@ -95,14 +99,14 @@ fn content(random: &mut fastrand::Rng, id: MessageId) -> MessageContent {
 
 /// Returns how long `work` took.
 #[expect(clippy::disallowed_methods, reason = "measuring is what a bench is for")]
-pub fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
+pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
     let start = Instant::now();
     let done = work();
     (start.elapsed(), done)
 }
 
 /// Returns the one in the middle.
-pub fn median(mut times: Vec<Duration>) -> Duration {
+pub(crate) fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times[times.len() / 2]
 }

@@ -102,14 +102,14 @@ CREATE UNIQUE INDEX event_by_token ON event (conversation, initiator, token) WHE
 
 CREATE TABLE answer (
     -- What a repeated request is answered with: a stored event by its position, or another frame as text.
+    number        INTEGER NOT NULL PRIMARY KEY,            -- oldest first
     account       INTEGER NOT NULL REFERENCES account (id),
     request       BLOB    NOT NULL CHECK (length(request) = 16),
     kept_at       INTEGER NOT NULL,
     conversation  BLOB    REFERENCES conversation (id),
     sequence      INTEGER,
     frame         TEXT,
-    PRIMARY KEY (account, request),
     CHECK ((frame IS NULL) = (conversation IS NOT NULL) AND (frame IS NULL) = (sequence IS NOT NULL))
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
-CREATE INDEX answer_by_age ON answer (kept_at);
+CREATE UNIQUE INDEX answer_by_request ON answer (account, request);

@@ -149,8 +149,15 @@ impl Accounts {
             PasswordCost::Testing => Params::new(Params::MIN_M_COST, 1, 1, None),
         };
         let params = params.expect("both sets of parameters lie within the bounds of Argon2");
+        // No password has this hash, but finding that out is as much work as for any other.
+        let decoy = format!(
+            "$argon2id$v=19$m={},t={},p={}$c2FsdHNhbHRzYWx0c2FsdA${}",
+            params.m_cost(),
+            params.t_cost(),
+            params.p_cost(),
+            "A".repeat(43)
+        );
         let hashing = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let decoy = hash(&hashing, &clock::fresh_secret())?;
         Ok(Self { connection: Mutex::new(storage::open(data)?), hashing, decoy })
     }
 
@@ -304,7 +311,9 @@ impl Accounts {
         if password.reveal().is_empty() || password.reveal().len() > PASSWORD_BYTES_MAX {
             return Err(AccountError::PasswordInvalid);
         }
-        hash(&self.hashing, password)
+        let hash: PasswordHash =
+            self.hashing.hash_password(password.reveal().as_bytes()).map_err(AccountError::Hash)?;
+        Ok(hash.to_string())
     }
 
     /// Runs `change` in a transaction of its own.
@@ -394,11 +403,6 @@ fn digest(token: &Secret) -> [u8; 32] {
     Sha256::digest(token.reveal().as_bytes()).into()
 }
 
-fn hash(hashing: &Argon2<'_>, password: &Secret) -> Result<String, AccountError> {
-    let hash: PasswordHash = hashing.hash_password(password.reveal().as_bytes()).map_err(AccountError::Hash)?;
-    Ok(hash.to_string())
-}
-
 fn account(row: &rusqlite::Row<'_>) -> rusqlite::Result<Account> {
     Ok(Account {
         id: user_id(row)?,
@@ -423,4 +427,20 @@ fn check_name(name: &UserName) -> Result<(), AccountError> {
                 && domain.split_once('.').is_some_and(|(app, account)| is_part(app, "") && is_part(account, ""))
         });
     if valid { Ok(()) } else { Err(AccountError::NameInvalid) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_decoy_is_a_hash_that_is_worked_on_and_never_matched() {
+        let data = tempfile::tempdir().unwrap();
+        for cost in [PasswordCost::Standard, PasswordCost::Testing] {
+            let accounts = Accounts::open_with(data.path(), cost).unwrap();
+            let decoy = PasswordHash::new(&accounts.decoy).unwrap();
+            let refused = accounts.hashing.verify_password(b"", &decoy).unwrap_err();
+            assert_eq!(refused, argon2::password_hash::Error::PasswordInvalid);
+        }
+    }
 }

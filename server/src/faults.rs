@@ -26,6 +26,7 @@ struct Settings {
 struct DropLink {
     after_frames: u64,
     from_link: u64,
+    once: bool,
 }
 
 impl Faults {
@@ -41,7 +42,13 @@ impl Faults {
 
     /// Breaks each link, from the `from_link`-th on, right after its `frames`-th frame to the client.
     pub fn drop_link_after(&self, frames: u64, from_link: u64) {
-        self.settings().drop_link = Some(DropLink { after_frames: frames, from_link });
+        self.settings().drop_link = Some(DropLink { after_frames: frames, from_link, once: false });
+    }
+
+    /// Breaks one link right after its `frames`-th frame to the client: the first one to come so far, beginning
+    /// with the `from_link`-th.
+    pub fn drop_one_link_after(&self, frames: u64, from_link: u64) {
+        self.settings().drop_link = Some(DropLink { after_frames: frames, from_link, once: true });
     }
 
     /// Breaks the link in the middle of the next answer that has more than `frames` frames, after so many of
@@ -78,9 +85,14 @@ impl Faults {
         self.settings().delay
     }
 
-    /// Returns whether link number `link` breaks now that it sent `frames` frames.
-    pub(crate) fn drops_link(&self, link: u64, frames: u64) -> bool {
-        self.settings().drop_link.is_some_and(|drop| link >= drop.from_link && frames >= drop.after_frames)
+    /// Returns whether link number `link` breaks now that it sent `frames` frames; may use the fault up.
+    pub(crate) fn takes_link(&self, link: u64, frames: u64) -> bool {
+        let mut settings = self.settings();
+        let due = settings.drop_link.filter(|drop| link >= drop.from_link && frames >= drop.after_frames);
+        if due.is_some_and(|drop| drop.once) {
+            settings.drop_link = None;
+        }
+        due.is_some()
     }
 
     /// Returns whether the messaging frame number `frame` of a link goes out twice.

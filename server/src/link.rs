@@ -17,6 +17,7 @@ use backscroll::protocol::{
 };
 use futures_util::stream::SplitStream;
 use futures_util::{Sink, SinkExt, StreamExt};
+use std::error::Error;
 use std::future::{Future, pending};
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
@@ -365,7 +366,12 @@ impl<'a> Reader<'a> {
         let accounts = Arc::clone(&self.shared.accounts);
         let answer = task::spawn_blocking(move || question(&accounts, clock::now())).await;
         let answer = answer.unwrap_or(Err(Denial::Interrupted));
-        answer.inspect_err(|denial| tracing::info!(link = self.id, code = denial.code(), %denial, "not let in"))
+        answer.inspect_err(|denial| match denial {
+            Denial::Failed(error) => tracing::error!(link = self.id, error = error as &dyn Error, "nobody is let in"),
+            Denial::UnknownUser | Denial::Wrong | Denial::Expired | Denial::Interrupted => {
+                tracing::info!(link = self.id, code = denial.code(), "not let in");
+            }
+        })
     }
 
     fn connection_name(&self) -> String {
@@ -457,7 +463,7 @@ impl Writer<'_> {
             }
             self.moving(sink.feed(Message::Text(text.clone()))).await?;
             self.sent += 1;
-            if faults.drops_link(self.id, self.sent) {
+            if faults.takes_link(self.id, self.sent) {
                 self.moving(sink.flush()).await?;
                 return Break(End::Abruptly);
             }

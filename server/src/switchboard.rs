@@ -10,6 +10,7 @@ use crate::storage::{Sqlite, StorageError};
 use backscroll::model::{Action, ErrorCode, RequestId, Timestamp, UserId};
 use backscroll::protocol::{ClientChat, Header, Push, Request, ServerChat, ServerFrame, encode_server};
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
@@ -113,7 +114,10 @@ impl Switchboard {
             }
         }
         if let Err(error) = self.hub.storage().checkpoint() {
-            tracing::warn!(%error, "the log stays beside the database and is read at the next start");
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "the log stays beside the database and is read at the next start"
+            );
         }
     }
 
@@ -121,7 +125,7 @@ impl Switchboard {
     fn carry_out(&mut self, batch: impl Iterator<Item = Command>) -> Vec<Due> {
         let now = clock::now();
         let begun = self.hub.storage().begin().and_then(|()| self.forget_old_answers(now));
-        let begun = begun.inspect_err(|error| tracing::error!(%error, "requests are refused"));
+        let begun = begun.inspect_err(|error| tracing::error!(error = error as &dyn Error, "requests are refused"));
         // Links of this batch, since attaching takes effect in order, at the end.
         let mut users: BTreeMap<LinkId, UserId> = BTreeMap::new();
         let mut all_due = Vec::new();
@@ -149,7 +153,7 @@ impl Switchboard {
         if begun.is_ok()
             && let Err(error) = self.hub.storage().commit()
         {
-            tracing::error!(%error, "a batch of requests was not kept");
+            tracing::error!(error = &error as &dyn Error, "a batch of requests was not kept");
             for due in &mut all_due {
                 if let Due::Served(served) = due {
                     served.outcome = Err(StorageError::Aborted);
@@ -166,7 +170,7 @@ impl Switchboard {
         match self.hub.handle(&context, body) {
             Ok(outcome) => self.hub.storage().keep().map(|()| outcome),
             Err(error) => {
-                tracing::error!(%error, action = %asked.action, "a request failed");
+                tracing::error!(error = &error as &dyn Error, action = %asked.action, "a request failed");
                 self.hub.storage().undo()?;
                 Err(error)
             }

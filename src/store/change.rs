@@ -3,7 +3,9 @@
 //! SQLite's own update hook misses replaced rows and reports rows that are rolled back, so the code
 //! that writes says itself what it touched.
 
+use super::connections::Reader;
 use super::error::{Doing, StoreError};
+use super::value::Columns;
 use crate::model::{ClientToken, ConversationId, UserId};
 use rusqlite::{Connection, params};
 use std::collections::BTreeSet;
@@ -75,4 +77,36 @@ pub(super) fn record(connection: &Connection, set: &ChangeSet) -> Result<(), Sto
         .and_then(|mut delete| delete.execute([number - CHANGES_KEPT.cast_signed()]))
         .doing(DOING)?;
     Ok(())
+}
+
+impl Reader<'_> {
+    /// Returns what was touched by all transactions after the one with this number, and the newest number.
+    ///
+    /// For whoever read the store at that number and goes on after a restart or in another process.
+    /// `None` when it is too long ago to say (ten thousand transactions): then everything is to be read afresh.
+    pub fn changes_after(&self, number: u64) -> Result<Option<ChangeSet>, StoreError> {
+        const DOING: &str = "read what changed";
+        let newest = last_number(self.connection)?;
+        if number.saturating_add(CHANGES_KEPT) < newest {
+            return Ok(None);
+        }
+        let mut select =
+            self.connection.prepare_cached("SELECT number, subject, key FROM change WHERE number > ?1").doing(DOING)?;
+        let mut rows = select.query([i64::try_from(number).unwrap_or(i64::MAX)]).doing(DOING)?;
+        let mut changes = BTreeSet::new();
+        while let Some(row) = rows.next().doing(DOING)? {
+            let columns = Columns::new(row, "change")?;
+            changes.insert(match columns.get::<i64>(1, "subject of a change")? {
+                0 => Change::Session,
+                1 => Change::Conversation(columns.get(2, "uuid of a conversation")?),
+                2 => {
+                    let user = u64::from_be_bytes(columns.get(2, "user id")?);
+                    Change::User(UserId::new(user).ok_or_else(|| columns.damaged("user id"))?)
+                }
+                3 => Change::Outbox(columns.get(2, "token")?),
+                _ => return Err(columns.damaged("subject of a change")),
+            });
+        }
+        Ok(Some(ChangeSet { number: newest, changes }))
+    }
 }

@@ -201,7 +201,7 @@ impl Readers {
         let Some(connection) = &loan.connection else { return Err(StoreError::Closed) };
         // One snapshot for all statements of the question; dropped, it ends without a trace.
         let snapshot = connection.unchecked_transaction().doing("begin reading")?;
-        question(&Reader { connection: &snapshot, own_user: OnceCell::new() })
+        question(&Reader::new(&snapshot))
     }
 
     fn borrow(&self) -> Result<Connection, StoreError> {
@@ -255,8 +255,89 @@ pub struct Reader<'a> {
     pub(super) own_user: OnceCell<Option<UserId>>,
 }
 
+impl<'a> Reader<'a> {
+    pub(super) const fn new(connection: &'a Connection) -> Self {
+        Self { connection, own_user: OnceCell::new() }
+    }
+}
+
 impl fmt::Debug for Reader<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Action, ConversationId, Event, EventBody, MessageContent, MessageId, Sequence, Timestamp};
+    use rusqlite::ErrorCode;
+    use uuid::Uuid;
+
+    fn page(events: u32) -> Vec<Write> {
+        let conversation = ConversationId::from_uuid(Uuid::from_u128(1));
+        let sent = |at: u32| Event {
+            conversation,
+            sequence: Sequence(at),
+            action: Action::SendMessage,
+            initiator: UserId::new(2).unwrap(),
+            timestamp: Timestamp(at.into()),
+            body: EventBody::MessageSent(MessageContent {
+                id: MessageId::from_uuid(Uuid::from_u128(at.into())),
+                text: "many words ".repeat(100),
+                payload: None,
+            }),
+            unknown: None,
+        };
+        vec![Write::Events(conversation, (1..=events).map(sent).collect())]
+    }
+
+    /// D-4, R-08: a full disk is an error of its own, nothing is half stored, and there is no restart.
+    #[test]
+    fn a_full_disk_refuses_and_the_same_writer_goes_on_once_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = OpenOptions::new(folder.path().join("store.db"));
+        let (connection, _lease) = schema::open_writable(&options).unwrap();
+        let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        connection.pragma_update_and_check(None, "max_page_count", pages + 20, |_| Ok(())).unwrap();
+        let (told, _) = broadcast::channel(1);
+        let mut desk = Desk { connection, number: 0, full: false, promises_full: true, told };
+        let error = desk.transaction(&page(200)).unwrap_err();
+        assert!(error.is_transient(), "{error}");
+        assert!(
+            matches!(&error, StoreError::Sqlite { source, .. } if source.sqlite_error_code() == Some(ErrorCode::DiskFull))
+        );
+        let left: i64 = desk.connection.query_row("SELECT count(*) FROM conversation", [], |row| row.get(0)).unwrap();
+        assert_eq!(left, 0);
+        assert_eq!(desk.transaction(&page(3)).unwrap().number, 1, "a little fits");
+        desk.connection.pragma_update_and_check(None, "max_page_count", 1_000_000, |_| Ok(())).unwrap();
+        assert_eq!(desk.transaction(&page(200)).unwrap().number, 2);
+        assert!(Reader::new(&desk.connection).verify().unwrap().iter().all(|found| found.what.contains("said to be")));
+    }
+
+    /// D-3: which commits wait for the disk is seen on the connection itself.
+    #[test]
+    fn promises_are_committed_with_full_and_pages_with_normal() {
+        let folder = tempfile::tempdir().unwrap();
+        let (connection, _lease) = schema::open_writable(&OpenOptions::new(folder.path().join("store.db"))).unwrap();
+        let (told, _) = broadcast::channel(1);
+        let mut desk = Desk { connection, number: 0, full: false, promises_full: true, told };
+        let synchronous =
+            |desk: &Desk| -> i64 { desk.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap() };
+        let promise = vec![Write::OutboxForget(crate::model::ClientToken::from_uuid(Uuid::from_u128(1)))];
+        for (writes, expected) in [(page(1), 1), (promise.clone(), 2), (page(2), 1), ([page(3), promise].concat(), 2)] {
+            desk.transaction(&writes).unwrap();
+            assert_eq!(synchronous(&desk), expected);
+        }
+    }
+
+    #[test]
+    fn a_reader_cannot_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let (_connection, _lease) = schema::open_writable(&OpenOptions::new(&path)).unwrap();
+        let readers = Readers::new(path, None);
+        let refused = readers.read(|reader| reader.connection.execute_batch("DELETE FROM user").doing("write"));
+        assert!(refused.is_err());
     }
 }

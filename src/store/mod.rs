@@ -30,6 +30,8 @@ mod lookup;
 mod messages;
 mod outbox;
 mod people;
+#[cfg(test)]
+mod plans;
 mod schema;
 mod value;
 mod verify;

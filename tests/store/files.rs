@@ -112,6 +112,26 @@ fn what_was_answered_is_there_after_an_end_without_closing() {
     assert_sound(&reopened);
 }
 
+/// D-7
+#[test]
+fn an_inspector_reads_a_closed_store_and_changes_no_byte() {
+    let (folder, store) = new_store();
+    let path = folder.path().join("store.db");
+    store.write(page(&[sent(1, 2, 5, "one")])).wait().unwrap();
+    drop(store);
+    let before = fs::read(&path).unwrap();
+    let inspector = Store::inspect(&path).unwrap();
+    assert_eq!(inspector.read(|reader| reader.overview()).unwrap().messages, 1);
+    // Another process may begin to write meanwhile.
+    let store = Store::open(&path).unwrap();
+    store.write(page(&[sent(2, 2, 6, "two")])).wait().unwrap();
+    assert_eq!(inspector.read(|reader| reader.overview()).unwrap().messages, 2);
+    drop(inspector);
+    assert_eq!(fs::read(&path).unwrap(), before);
+    drop(store);
+    assert_sound(&Store::open(&path).unwrap());
+}
+
 #[test]
 fn an_unknown_vfs_is_an_error() {
     let folder = tempfile::tempdir().unwrap();

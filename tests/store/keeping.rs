@@ -256,6 +256,27 @@ fn changes_are_numbered_told_and_empty_when_nothing_changed() {
     let store = Store::open(folder.path().join("store.db")).unwrap();
     let third = store.write(vec![Write::OutboxForget(entry(1).token)]).wait().unwrap();
     assert_eq!(third.number, second.number + 1);
+
+    let after = |number| store.read(|reader| reader.changes_after(number)).unwrap().unwrap();
+    assert_eq!((after(second.number).number, after(second.number).changes), (third.number, third.changes.clone()));
+    let all = first.changes.union(&second.changes).copied().collect::<BTreeSet<_>>();
+    assert_eq!(after(first.number - 1).changes, all);
+    assert!(after(third.number).changes.is_empty());
+}
+
+#[test]
+fn changes_too_long_ago_are_forgotten_and_said_to_be() {
+    let (_folder, store) = new_store();
+    let first = store.write(vec![Write::OutboxForget(entry(1).token), Write::Session(session())]).wait().unwrap();
+    let read = |number| store.read(|reader| reader.changes_after(number)).unwrap();
+    for at in 1..=10_000 {
+        // Alternating, so that each changes something; none waits for the disk.
+        let membership = if at % 2 == 0 { Membership::Member } else { Membership::Left };
+        store.write(vec![Write::Membership(conversation(1), membership)]).wait().unwrap();
+    }
+    assert_eq!(read(first.number).unwrap().changes, BTreeSet::from([Change::Conversation(conversation(1))]));
+    store.write(vec![Write::Membership(conversation(1), Membership::Left)]).wait().unwrap();
+    assert_eq!(read(first.number), None);
 }
 
 /// D-2, D-4, D-5: what fails in the middle leaves nothing behind, and the store goes on.

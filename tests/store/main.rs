@@ -66,10 +66,7 @@ fn json(text: &str) -> RawJson {
 }
 
 fn session() -> Session {
-    let server = ServerAddress {
-        url: "wss://chat.example.org/platform".to_owned(),
-        extra_root: Some("/certificates/root.pem".to_owned()),
-    };
+    let server = ServerAddress { url: "wss://localhost/platform".to_owned(), extra_root: Some("/ca.pem".to_owned()) };
     Session { user: UserName::new("me@chat.acme"), user_id: Some(user(OWN)), server, tokens: None }
 }
 

@@ -7,6 +7,7 @@ use backscroll::store::{Durability, Store, StoreError};
 use powerloss::{Disk, Fault, FaultKind, Image, Operation, Recorder, Survival};
 use rusqlite::ErrorCode;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -93,25 +94,33 @@ fn refuse_everywhere(kind: FaultKind, times: u64) -> u32 {
             cut.extend(leftovers.of_a_power_cut(&recorder));
         }
         history.store_next(&store);
-        killed.push(leftovers.of_a_kill(folder.path()));
-        cut.extend(leftovers.of_a_power_cut(&recorder));
 
         // A commit whose flush was refused is undone for the store, but its bytes are in the log: who finds it
-        // later may see the transaction, whole. A later commit takes its place.
-        let after_a_kill = before..=before + 1;
-        let after_a_cut = history.promised(before)..=before + 1;
-        for (found, allowed) in killed
-            .into_iter()
-            .map(|found| (found, &after_a_kill))
-            .chain(cut.into_iter().map(|found| (found, &after_a_cut)))
-        {
-            match history.judge(found.unwrap_or_else(|what| panic!("{context}: {what}"))) {
-                Verdict::Behind(stored) => assert!(allowed.contains(&stored), "{context}: {stored} not in {allowed:?}"),
-                Verdict::Torn => panic!("{context}: a part of a transaction"),
-            }
-        }
+        // before the next commit takes its place may see the transaction, whole.
+        let possible = if kind == FaultKind::FlushError { before + 1 } else { before };
+        assert_found(&history, killed, before..=possible, &format!("{context}, then killed"));
+        assert_found(&history, cut, history.promised(before)..=before + 1, &format!("{context}, then cut"));
+        // What was stored in the end is found.
+        let (killed, cut) = (leftovers.of_a_kill(folder.path()), leftovers.of_a_power_cut(&recorder));
+        let stored = before + 1;
+        assert_found(&history, [killed], stored..=stored, &format!("{context}, stored, then killed"));
+        assert_found(&history, cut, history.promised(stored)..=stored, &format!("{context}, stored, then cut"));
     }
     refused
+}
+
+/// D-1, D-2, D-3: each store that was found is whole, and as it was behind one of the allowed numbers of steps.
+fn assert_found(
+    history: &History,
+    found: impl IntoIterator<Item = Result<Content, String>>,
+    allowed: RangeInclusive<usize>,
+    context: &str,
+) {
+    for content in found {
+        let content = content.unwrap_or_else(|what| panic!("{context}: {what}"));
+        let is_allowed = matches!(history.judge(content), Verdict::Behind(stored) if allowed.contains(&stored));
+        assert!(is_allowed, "{context}: {:?}, not one of {allowed:?}", history.judge(content));
+    }
 }
 
 fn refuse_kind(kind: FaultKind) {

@@ -442,17 +442,20 @@ impl Storage for Sqlite {
 
     fn message(&self, conversation: ConversationId, message: MessageId) -> Result<Option<StoredMessage>, StorageError> {
         let doing = "read a message";
+        // Left alone, SQLite would rather walk through the whole conversation.
         let params = (rows::key(conversation.as_uuid()), rows::key(message.as_uuid()));
         let sender = self.one(
             doing,
-            "SELECT initiator FROM event WHERE conversation = ?1 AND message = ?2 ORDER BY sequence LIMIT 1",
+            "SELECT initiator FROM event INDEXED BY event_by_message
+             WHERE conversation = ?1 AND message = ?2 ORDER BY sequence LIMIT 1",
             params,
             |row| rows::user_id(row, "initiator"),
         )?;
         let newest = self.one(
             doing,
             "SELECT conversation, sequence, kind, action, initiator, timestamp, message, text, payload, description
-             FROM event WHERE conversation = ?1 AND message = ?2 ORDER BY sequence DESC LIMIT 1",
+             FROM event INDEXED BY event_by_message
+             WHERE conversation = ?1 AND message = ?2 ORDER BY sequence DESC LIMIT 1",
             params,
             rows::event,
         )?;
@@ -462,7 +465,8 @@ impl Storage for Sqlite {
     fn erase_message(&mut self, conversation: ConversationId, message: MessageId) -> Result<(), StorageError> {
         self.run(
             "erase a message",
-            "UPDATE event SET text = '', payload = NULL WHERE conversation = ?1 AND message = ?2 AND text IS NOT NULL",
+            "UPDATE event INDEXED BY event_by_message SET text = '', payload = NULL
+             WHERE conversation = ?1 AND message = ?2 AND text IS NOT NULL",
             (rows::key(conversation.as_uuid()), rows::key(message.as_uuid())),
         )
         .map(drop)
@@ -521,8 +525,8 @@ impl Storage for Sqlite {
     fn forget_answers(&mut self, before: Timestamp) -> Result<(), StorageError> {
         self.run(
             "forget old answers",
-            "DELETE FROM answer WHERE (account, request) IN
-                 (SELECT account, request FROM answer WHERE kept_at < ?1 LIMIT ?2)",
+            "DELETE FROM answer
+             WHERE number IN (SELECT number FROM answer ORDER BY number LIMIT ?2) AND kept_at < ?1",
             (before.0, FORGOTTEN_AT_ONCE),
         )
         .map(drop)

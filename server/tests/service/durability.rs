@@ -108,3 +108,29 @@ async fn a_dropped_server_lets_go_of_its_address_and_folder() {
     assert!(running.is_err());
     server.stop().await;
 }
+
+/// D-4: a request that the disk fails at leaves nothing behind, harms no other, and succeeds later.
+#[tokio::test]
+async fn a_request_that_fails_half_way_is_taken_back_alone() {
+    let data = tempfile::tempdir().unwrap();
+    let server = start(data.path()).await;
+    let mut alice = Client::log_in(&server, NAMES[0]).await;
+    let mut bob = Client::log_in(&server, NAMES[1]).await;
+    let conversation = create(&mut alice, &[102]).await;
+    event(bob.push().await);
+    let connection = rusqlite::Connection::open(data.path().join("server.sqlite")).unwrap();
+    // The last thing a request writes fails, for Alice only.
+    let trigger = "CREATE TRIGGER failing BEFORE INSERT ON answer WHEN new.account = 101
+        BEGIN SELECT raise(ABORT, 'disk'); END";
+    connection.execute_batch(trigger).unwrap();
+    let request = fresh();
+    let Push::Error { error, .. } = alice.ask_as(request, say(conversation, "Hello")).await else {
+        panic!("not refused")
+    };
+    assert_eq!(error.code.number(), 500);
+    assert_eq!(event(bob.ask(say(conversation, "Hi")).await).sequence, Sequence(2));
+    connection.execute_batch("DROP TRIGGER failing").unwrap();
+    let sent = event(alice.ask_as(request, say(conversation, "Hello")).await);
+    assert_eq!((sent.sequence, text(&sent)), (Sequence(3), "Hello"));
+    assert_eq!(history(&mut bob, conversation, 3).await.len(), 3);
+}

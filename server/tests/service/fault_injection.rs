@@ -25,6 +25,25 @@ async fn links_break_after_so_many_frames_from_a_certain_link_on() {
     assert_eq!(history(&mut third, conversation, 2).await.len(), 2);
 }
 
+/// however far an answer has come, the link breaks there once, and the next link gets everything.
+#[tokio::test]
+async fn one_link_breaks_at_any_frame_wanted() {
+    let data = tempfile::tempdir().unwrap();
+    let server = start(data.path()).await;
+    let mut alice = Client::log_in(&server, NAMES[0]).await;
+    let conversation = create(&mut alice, &[]).await;
+    alice.ask(say(conversation, "2")).await;
+    for frames in 3..=4 {
+        server.faults().drop_one_link_after(frames, 2);
+        let mut broken = Client::log_in(&server, NAMES[0]).await;
+        let all = Request::RetransmitEvents { conversation, from: Some(1), to: Some(2), count: None };
+        broken.send(fresh(), all).await;
+        assert_eq!(broken.until_closed().await as u64, frames - 2);
+        let mut whole = Client::log_in(&server, NAMES[0]).await;
+        assert_eq!(history(&mut whole, conversation, 2).await.len(), 2);
+    }
+}
+
 #[tokio::test]
 async fn an_answer_is_cut_in_its_middle_once() {
     let data = tempfile::tempdir().unwrap();

@@ -1,0 +1,215 @@
+//! What can be typed.
+
+use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Chats offline and on, runs a server, and looks into a store.
+#[derive(Debug, Parser)]
+#[command(name = "backscroll", version, about, max_term_width = 100)]
+pub(crate) struct Typed {
+    /// The database file of a device
+    #[arg(long, global = true, env = "BACKSCROLL_STORE", value_name = "FILE")]
+    pub(crate) store: Option<PathBuf>,
+    /// Print one JSON object a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Tell the whole story on a loop-back server with real TLS
+    Demo {
+        /// The folder to leave the stores in; must not exist yet
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+    /// Run a server until SIGINT or SIGTERM
+    Serve(Serve),
+    /// Look after the accounts of a server
+    User {
+        #[command(subcommand)]
+        action: UserAction,
+    },
+    /// Make the stored session; the password comes from standard input or a prompt
+    Login {
+        /// As in wss://127.0.0.1:8443/platform; may be left out after the first login
+        #[arg(long, value_name = "URL")]
+        server: Option<String>,
+        /// As in alice@chat.acme
+        #[arg(long, value_name = "NAME")]
+        user: String,
+        /// A certificate to trust besides the public ones, in PEM
+        #[arg(long, value_name = "FILE")]
+        ca: Option<PathBuf>,
+    },
+    /// End the stored session; history and outbox stay
+    Logout,
+    /// Catch up, and send what waits
+    Sync {
+        /// Give up after so long
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        timeout: u64,
+        /// Go on and print what happens until SIGINT
+        #[arg(long)]
+        follow: bool,
+    },
+    /// Make a conversation
+    Create {
+        #[arg(long, default_value = "")]
+        title: String,
+        /// Of exactly two, one for each pair
+        #[arg(long, conflicts_with_all = ["public", "uber"])]
+        direct: bool,
+        /// Anyone may join
+        #[arg(long)]
+        public: bool,
+        /// Everybody sees the time they were in
+        #[arg(long)]
+        uber: bool,
+        /// Names or IM user ids of the others
+        #[arg(value_name = "USER")]
+        users: Vec<String>,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Send a message
+    Send {
+        conversation: String,
+        text: String,
+        /// A JSON array of objects
+        #[arg(long, value_name = "JSON")]
+        payload: Option<String>,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Change the text of a message
+    Edit {
+        message: String,
+        text: String,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Remove a message
+    Remove {
+        message: String,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Set the own read mark; without SEQUENCE to the newest event
+    Read {
+        conversation: String,
+        sequence: Option<u32>,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// List who takes part, or add somebody
+    Participants {
+        conversation: String,
+        #[command(subcommand)]
+        action: Option<ParticipantsAction>,
+    },
+    /// List conversations, the latest first
+    Conversations {
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u32,
+    },
+    /// Read messages, oldest first, with gaps where something is missing
+    Messages {
+        conversation: String,
+        /// Around this sequence
+        #[arg(long, value_name = "SEQUENCE", conflicts_with_all = ["before", "after"])]
+        around: Option<u32>,
+        #[arg(long, value_name = "SEQUENCE", conflicts_with = "after")]
+        before: Option<u32>,
+        #[arg(long, value_name = "SEQUENCE")]
+        after: Option<u32>,
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u32,
+    },
+    /// List what is still to be fetched; exit code 1 if there is anything
+    Gaps {
+        conversation: Option<String>,
+        /// List positions that hold nothing, with the reason
+        #[arg(long)]
+        holes: bool,
+    },
+    /// List what is on its way
+    Outbox,
+    /// Show what the file holds, in numbers
+    Inspect,
+    /// Check whether the file holds what it claims; exit code 1 if not
+    Verify,
+}
+
+/// How long to wait for the server's answer.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Wait {
+    /// Wait for the server's answer, 30 seconds if not said otherwise; exit code 1 without it
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "30")]
+    pub(crate) wait: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
+    pub(crate) listen: SocketAddr,
+    /// The folder that holds everything the server keeps
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// A certificate chain in PEM; without it the server makes its own
+    #[arg(long, value_name = "FILE", requires = "tls_key", conflicts_with = "plain")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// No TLS; on loop-back addresses only
+    #[arg(long)]
+    pub(crate) plain: bool,
+    /// Accounts to make: a JSON array of {"name","password","display_name"}; existing ones are left as they are
+    #[arg(long, value_name = "FILE")]
+    pub(crate) users: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserAction {
+    /// Make an account; the password comes from standard input or a prompt
+    Add {
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// As in alice@chat.acme
+        name: String,
+        #[arg(long, default_value = "")]
+        display_name: String,
+    },
+    /// Replace a password
+    Passwd {
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        name: String,
+    },
+    /// List the accounts
+    List {
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+    },
+    /// Remove an account; what it wrote stays
+    Remove {
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ParticipantsAction {
+    /// Add users as writers
+    Add {
+        #[arg(required = true, value_name = "USER")]
+        users: Vec<String>,
+        #[command(flatten)]
+        wait: Wait,
+    },
+}

@@ -1,0 +1,152 @@
+//! `inspect`, `gaps`, `outbox`, `verify`: what the file holds, what it lacks, and whether it is sound.
+
+use super::look_into;
+use crate::failure::{Exit, Failure};
+use crate::names;
+use crate::render::{Out, size, time};
+use backscroll::model::{OutboxEntry, OutboxState};
+use backscroll::sync::HoleReason;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+pub(crate) async fn inspect(out: Out, store: Option<PathBuf>) -> Result<(), Failure> {
+    let messenger = look_into(store).await?;
+    let held = messenger.overview().await?;
+    let count = |state| held.outbox.get(&state).copied().unwrap_or(0);
+    let (queued, sending) = (count(OutboxState::Queued), count(OutboxState::Sending));
+    let (uncertain, failed) = (count(OutboxState::Uncertain), count(OutboxState::Failed));
+    let account = messenger.me().map(|user| user.to_string());
+    let server = messenger.server().map(|server| server.url);
+    out.object(json!({
+        "type": "store", "account": account, "user_id": messenger.my_id(), "server": server,
+        "schema_version": held.schema_version, "conversations": held.conversations, "messages": held.messages,
+        "events": held.events, "gaps": held.gaps, "missing": held.missing, "users": held.users,
+        "outbox": {"queued": queued, "sending": sending, "uncertain": uncertain, "failed": failed},
+        "bytes": held.bytes, "change": held.change,
+    }))?;
+    let user_id = messenger.my_id().map(|id| format!(", user {id}")).unwrap_or_default();
+    out.say(format!("account        {}{user_id}", account.unwrap_or_else(|| "nobody ever logged in".to_owned())))?;
+    out.say(format!("server         {}", server.unwrap_or_default()))?;
+    out.say(format!("schema         version {}", held.schema_version))?;
+    out.say(format!("conversations  {}", held.conversations))?;
+    out.say(format!("messages       {} in {} events", held.messages, held.events))?;
+    out.say(format!("gaps           {} with {} positions to be fetched", held.gaps, held.missing))?;
+    out.say(format!("outbox         {queued} queued, {sending} sending, {uncertain} uncertain, {failed} failed"))?;
+    out.say(format!("size           {}", size(held.bytes)))
+}
+
+pub(crate) async fn gaps(
+    out: Out,
+    store: Option<PathBuf>,
+    conversation: Option<&str>,
+    holes: bool,
+) -> Result<(), Failure> {
+    let messenger = look_into(store).await?;
+    let id = match conversation {
+        Some(name) => Some(names::conversation(&messenger, name).await?.conversation.id),
+        None => None,
+    };
+    if holes {
+        let rows = messenger.holes(id).await?.into_iter().map(|hole| {
+            let reason = match hole.reason {
+                HoleReason::NotInHistory => "not in the server's history",
+                HoleReason::NotAMember => "not a participant at that time",
+            };
+            let object = json!({
+                "type": "hole", "conversation": hole.conversation, "first": hole.range.first(),
+                "last": hole.range.last(), "reason": reason,
+            });
+            (vec![hole.conversation.to_string(), hole.range.to_string(), reason.to_owned()], object)
+        });
+        return out.rows(&["conversation", "positions", "reason"], rows.collect(), "no holes");
+    }
+    let gaps = messenger.gaps(id).await?;
+    let missing = !gaps.is_empty();
+    let rows = gaps.into_iter().map(|(conversation, range)| {
+        let object = json!({"type": "gap", "conversation": conversation, "first": range.first(), "last": range.last()});
+        (vec![conversation.to_string(), range.to_string()], object)
+    });
+    out.rows(&["conversation", "to be fetched"], rows.collect(), "no gaps")?;
+    if missing {
+        return Err(Failure::no("something is still to be fetched").hint("backscroll sync fetches it"));
+    }
+    Ok(())
+}
+
+pub(crate) async fn outbox(out: Out, store: Option<PathBuf>) -> Result<(), Failure> {
+    let messenger = look_into(store).await?;
+    let mut entries = messenger.outbox().await?;
+    entries.retain(|entry| entry.state != OutboxState::Settled);
+    let rows = entries.iter().map(entry_row).collect();
+    out.rows(&["token", "action", "state", "attempts", "queued", "error"], rows, "nothing is on its way")
+}
+
+fn state_name(state: OutboxState) -> &'static str {
+    match state {
+        OutboxState::Queued => "queued",
+        OutboxState::Sending => "sending",
+        OutboxState::Uncertain => "uncertain",
+        OutboxState::Settled => "settled",
+        OutboxState::Failed => "failed",
+    }
+}
+
+fn entry_row(entry: &OutboxEntry) -> (Vec<String>, Value) {
+    let settled = entry.settlement.unwrap_or_default();
+    let error = entry.error.as_ref();
+    let object = json!({
+        "type": "outbox", "token": entry.token, "state": state_name(entry.state),
+        "uuid": settled.message, "sequence": settled.sequence,
+        "conversation": entry.intent.conversation().or(settled.conversation),
+        "action": entry.intent.action().name(), "attempts": entry.attempts, "queued_at": entry.queued_at,
+        "error": error.map(|error| json!({"code": error.code.number(), "name": error.code.name()})),
+    });
+    let cells = vec![
+        entry.token.to_string(),
+        entry.intent.action().name().to_owned(),
+        state_name(entry.state).to_owned(),
+        entry.attempts.to_string(),
+        time(entry.queued_at),
+        error.map(ToString::to_string).unwrap_or_default(),
+    ];
+    (cells, object)
+}
+
+/// Prints how one entry stands: a new conversation as such, anything else as an entry.
+pub(crate) fn print_entry(out: Out, entry: &OutboxEntry) -> Result<(), Failure> {
+    let (_, object) = entry_row(entry);
+    let settled = entry.settlement.unwrap_or_default();
+    let state = state_name(entry.state);
+    if let backscroll::model::Intent::CreateConversation(config) = &entry.intent {
+        // A new conversation begins with its own event.
+        let sequence = settled.conversation.map(|_| settled.sequence.map_or(1, backscroll::model::Sequence::get));
+        out.object(json!({
+            "type": "conversation", "uuid": settled.conversation, "title": config.title, "state": state,
+            "sequence": sequence, "token": entry.token,
+        }))?;
+        let name = settled.conversation.map_or_else(|| "not named yet".to_owned(), |id| id.to_string());
+        return out.say(format!("{state}: conversation {name}"));
+    }
+    out.object(object)?;
+    let what = settled.message.map(|id| format!(", message {id}")).unwrap_or_default();
+    let place = settled.sequence.map(|sequence| format!(", sequence {sequence}")).unwrap_or_default();
+    out.say(format!("{state}{what}{place}"))
+}
+
+pub(crate) async fn verify(out: Out, store: Option<PathBuf>) -> Result<(), Failure> {
+    let messenger = look_into(store).await?;
+    let findings = messenger.verify().await?;
+    let checked = messenger.overview().await?.events;
+    for finding in &findings {
+        out.object(json!({
+            "type": "finding", "conversation": finding.conversation, "sequence": finding.sequence, "what": finding.what,
+        }))?;
+        out.say(finding.to_string())?;
+    }
+    let ok = findings.is_empty();
+    out.object(json!({"type": "summary", "ok": ok, "checked": checked, "findings": findings.len()}))?;
+    if ok {
+        return out.say(format!("sound: {checked} events checked"));
+    }
+    Err(Failure { exit: Exit::No, ..Failure::no(format!("{} findings", findings.len())) })
+}

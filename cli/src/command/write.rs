@@ -1,0 +1,155 @@
+//! Commands that want something done: durable first, then out if there is a link.
+
+use super::{inspect, open};
+use crate::args::Wait;
+use crate::failure::{Exit, Failure};
+use crate::names;
+use crate::render::Out;
+use backscroll::model::{ClientToken, ConversationConfig, OutboxEntry, OutboxState, RawJson, Sequence};
+use backscroll::sync::LinkState;
+use backscroll::{Error, Messenger, Sending};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Without `--wait`: long enough for a server that is there to answer, short enough not to be in the way.
+const MOMENT: Duration = Duration::from_secs(2);
+
+pub(crate) async fn create(
+    out: Out,
+    store: Option<PathBuf>,
+    config: ConversationConfig,
+    users: &[String],
+    wait: Wait,
+) -> Result<(), Failure> {
+    let messenger = open(store).await?;
+    let done = async {
+        let participants = names::participants(&messenger, users).await?;
+        let sending = messenger.create_conversation(ConversationConfig { participants, ..config }).await?;
+        settle(out, &messenger, sending, wait).await
+    };
+    finish(&messenger, done.await).await
+}
+
+pub(crate) async fn send(
+    out: Out,
+    store: Option<PathBuf>,
+    conversation: &str,
+    text: String,
+    payload: Option<String>,
+    wait: Wait,
+) -> Result<(), Failure> {
+    let payload = payload.map(|json| RawJson::new(&json)).transpose().map_err(|error| {
+        let place = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        Failure::usage(format!("the payload is no JSON: {place}")).hint(r#"a payload looks like [{"kind":"card"}]"#)
+    })?;
+    let messenger = open(store).await?;
+    let done = async {
+        let held = names::conversation(&messenger, conversation).await?;
+        let sending = held.conversation.send_message(text, payload).await?;
+        settle(out, &messenger, sending, wait).await
+    };
+    finish(&messenger, done.await).await
+}
+
+pub(crate) async fn edit(
+    out: Out,
+    store: Option<PathBuf>,
+    message: &str,
+    text: String,
+    wait: Wait,
+) -> Result<(), Failure> {
+    let messenger = open(store).await?;
+    let done = async {
+        let sending = names::message(&messenger, message).await?.update(Some(text), None).await?;
+        settle(out, &messenger, sending, wait).await
+    };
+    finish(&messenger, done.await).await
+}
+
+pub(crate) async fn remove(out: Out, store: Option<PathBuf>, message: &str, wait: Wait) -> Result<(), Failure> {
+    let messenger = open(store).await?;
+    let done = async {
+        let sending = names::message(&messenger, message).await?.remove().await?;
+        settle(out, &messenger, sending, wait).await
+    };
+    finish(&messenger, done.await).await
+}
+
+pub(crate) async fn read(
+    out: Out,
+    store: Option<PathBuf>,
+    conversation: &str,
+    sequence: Option<u32>,
+    wait: Wait,
+) -> Result<(), Failure> {
+    let messenger = open(store).await?;
+    let done = async {
+        let held = names::conversation(&messenger, conversation).await?;
+        let sending = held.conversation.mark_as_read(sequence.map_or(held.head, Sequence)).await?;
+        settle(out, &messenger, sending, wait).await
+    };
+    finish(&messenger, done.await).await
+}
+
+pub(crate) async fn add_participants(
+    out: Out,
+    store: Option<PathBuf>,
+    conversation: &str,
+    users: &[String],
+    wait: Wait,
+) -> Result<(), Failure> {
+    let messenger = open(store).await?;
+    let done = async {
+        let held = names::conversation(&messenger, conversation).await?;
+        let participants = names::participants(&messenger, users).await?;
+        let sending = held.conversation.add_participants(participants).await?;
+        settle(out, &messenger, sending, wait).await
+    };
+    finish(&messenger, done.await).await
+}
+
+/// Closes in order, whatever came before.
+async fn finish(messenger: &Messenger, outcome: Result<(), Failure>) -> Result<(), Failure> {
+    messenger.close().await;
+    outcome
+}
+
+/// Waits for the server as long as was asked, then prints how the entry stands.
+async fn settle<T>(out: Out, messenger: &Messenger, sending: Sending<T>, wait: Wait) -> Result<(), Failure> {
+    let token = sending.token();
+    let refusal = match wait.wait {
+        Some(seconds) => tokio::time::timeout(Duration::from_secs(seconds), sending).await.ok(),
+        None => tokio::select! {
+            outcome = sending => Some(outcome),
+            () = no_link(messenger) => None,
+            () = tokio::time::sleep(MOMENT) => None,
+        },
+    };
+    let entry = entry(messenger, token).await?;
+    inspect::print_entry(out, &entry)?;
+    match (refusal, entry.state) {
+        (_, OutboxState::Settled) => Ok(()),
+        (Some(Err(error)), OutboxState::Failed) => Err(error.into()),
+        (_, OutboxState::Failed) => Err(Failure::no("refused for good; outbox says why")),
+        (_, OutboxState::Queued | OutboxState::Sending | OutboxState::Uncertain) if wait.wait.is_some() => {
+            Err(Failure { exit: Exit::No, ..Failure::no("not answered in time; it goes on with the next sync") })
+        }
+        (_, OutboxState::Queued | OutboxState::Sending | OutboxState::Uncertain) => Ok(()),
+    }
+}
+
+async fn entry(messenger: &Messenger, token: ClientToken) -> Result<OutboxEntry, Failure> {
+    let outbox = messenger.outbox().await?;
+    outbox.into_iter().find(|entry| entry.token == token).ok_or_else(|| Error::Cancelled.into())
+}
+
+/// Returns when it is clear that there is no link to be had for now.
+async fn no_link(messenger: &Messenger) {
+    let mut link = messenger.connection();
+    let began = link.wait_for(|state| matches!(state, LinkState::SignedOut | LinkState::Connecting)).await;
+    if began.is_ok_and(|state| *state == LinkState::SignedOut) {
+        return;
+    }
+    // An error means that the engine ended: then there is no link either.
+    link.wait_for(|state| matches!(state, LinkState::SignedOut | LinkState::Offline)).await.map(drop).ok();
+}
