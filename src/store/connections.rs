@@ -2,7 +2,7 @@
 
 use super::change::{self, ChangeSet};
 use super::error::{Doing, StoreError};
-use super::{Durability, OpenOptions, apply, schema};
+use super::{OpenOptions, apply, schema};
 use crate::model::UserId;
 use crate::sync::Write;
 use rusqlite::{Connection, TransactionBehavior};
@@ -84,12 +84,11 @@ impl Writer {
         let number = change::last_number(&connection)?;
         let (queue, jobs) = sync_channel(QUEUE_MAX);
         let (changes, _) = broadcast::channel(CHANGES_MAX);
-        let promises_full = options.promises == Durability::Full;
         let told = changes.clone();
         let thread = thread::Builder::new()
             .name("backscroll-store".to_owned())
             .spawn(move || {
-                Desk { connection, number, full: false, promises_full, told }.serve(&jobs);
+                Desk { connection, number, told }.serve(&jobs);
                 drop(lease);
             })
             .map_err(|source| StoreError::File { path: options.path.clone(), source })?;
@@ -128,9 +127,6 @@ struct Desk {
     connection: Connection,
     /// The number of the newest committed change.
     number: u64,
-    /// Whether the connection stands at `synchronous=FULL`.
-    full: bool,
-    promises_full: bool,
     told: broadcast::Sender<Arc<ChangeSet>>,
 }
 
@@ -156,11 +152,6 @@ impl Desk {
     }
 
     fn transaction(&mut self, writes: &[Write]) -> Result<ChangeSet, StoreError> {
-        let full = self.promises_full && writes.iter().any(Write::is_promise);
-        if full != self.full {
-            schema::set_synchronous(&self.connection, full)?;
-            self.full = full;
-        }
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).doing("begin a transaction")?;
         let changes = apply::apply(&transaction, writes)?;
