@@ -441,16 +441,29 @@ impl Page<'_> {
 
     /// Writes what the page changed in the row of its conversation.
     fn finish(self) -> Result<(), StoreError> {
-        if self.preview_stale {
-            refresh_preview(self.connection, self.local)?;
+        const DOING: &str = "bring a conversation up to date";
+        let Standing { unread, head, last_activity, .. } = self.standing;
+        let local = self.local.get();
+        if !self.preview_stale {
+            self.connection
+                .prepare_cached("UPDATE conversation SET unread = ?2, head = ?3, last_activity = ?4 WHERE id = ?1")
+                .and_then(|mut update| update.execute(params![local, unread, head, last_activity]))
+                .doing(DOING)?;
+            return Ok(());
         }
+        let (sequence, sender, sent_at, text) = match newest_message(self.connection, self.local)? {
+            Some((id, sender, sent_at, text)) => (Some(sequence_of(id)), Some(sender), Some(sent_at), Some(text)),
+            None => (None, None, None, None),
+        };
         self.connection
-            .prepare_cached("UPDATE conversation SET unread = ?2, head = ?3, last_activity = ?4 WHERE id = ?1")
+            .prepare_cached(
+                "UPDATE conversation SET unread = ?2, head = ?3, last_activity = ?4, preview_sequence = ?5,
+                 preview_sender = ?6, preview_sent_at = ?7, preview_text = ?8 WHERE id = ?1",
+            )
             .and_then(|mut update| {
-                let Standing { unread, head, last_activity, .. } = self.standing;
-                update.execute(params![self.local.get(), unread, head, last_activity])
+                update.execute(params![local, unread, head, last_activity, sequence, sender, sent_at, text])
             })
-            .doing("bring a conversation up to date")?;
+            .doing(DOING)?;
         Ok(())
     }
 }
@@ -476,21 +489,6 @@ pub(super) fn newest_message(connection: &Connection, local: LocalId) -> Result<
                 .optional()
         })
         .doing("find the newest message")
-}
-
-fn refresh_preview(connection: &Connection, local: LocalId) -> Result<(), StoreError> {
-    let (sequence, sender, sent_at, text) = match newest_message(connection, local)? {
-        Some((id, sender, sent_at, text)) => (Some(sequence_of(id)), Some(sender), Some(sent_at), Some(text)),
-        None => (None, None, None, None),
-    };
-    connection
-        .prepare_cached(
-            "UPDATE conversation SET preview_sequence = ?2, preview_sender = ?3, preview_sent_at = ?4,
-             preview_text = ?5 WHERE id = ?1",
-        )
-        .and_then(|mut update| update.execute(params![local.get(), sequence, sender, sent_at, text]))
-        .doing("bring a preview up to date")?;
-    Ok(())
 }
 
 /// Returns how many messages of others, not removed, are above a read mark: the one definition of "unread".

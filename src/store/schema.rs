@@ -124,30 +124,35 @@ fn connect(path: &Path, vfs: Option<&str>, access: OpenFlags) -> Result<Connecti
 
 /// Returns the schema of the file, 0 for an empty one, after making sure that it is ours and not newer.
 fn schema_version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
-    let read = || -> rusqlite::Result<(i64, i64, bool)> {
+    let read = || -> rusqlite::Result<(i64, i64)> {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let application = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-        // A first migration that was cut short may have left refinery's table.
-        let fresh = connection.query_row(
-            "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE name NOT LIKE '%refinery_schema_history%')",
-            [],
-            |row| row.get(0),
-        )?;
-        Ok((version, application, fresh))
+        Ok((version, application))
     };
     match read() {
-        Ok((found, APPLICATION_ID, _)) if found > SCHEMA_VERSION => {
+        Ok((found, APPLICATION_ID)) if found > SCHEMA_VERSION => {
             Err(StoreError::Newer { path: path.to_owned(), found, known: SCHEMA_VERSION })
         }
-        Ok((found, APPLICATION_ID, _)) if found > 0 => Ok(found),
-        Ok((0, 0, true)) => Ok(0),
+        Ok((found, APPLICATION_ID)) if found > 0 => Ok(found),
+        Ok((0, 0)) if is_empty(connection, path)? => Ok(0),
         Ok(_) => Err(StoreError::NotAStore { path: path.to_owned() }),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
             Err(StoreError::NotAStore { path: path.to_owned() })
         }
         Err(source) => Err(StoreError::Open { path: path.to_owned(), source }),
     }
+}
+
+/// Returns whether there is no table, or only the one a first migration that was cut short may have left.
+fn is_empty(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
+    connection
+        .query_row(
+            "SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE tbl_name <> 'refinery_schema_history')",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(|source| StoreError::Open { path: path.to_owned(), source })
 }
 
 const WRITER: &[(&str, &str)] = &[

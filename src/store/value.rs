@@ -171,21 +171,42 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// The checksum of a row: over each column in turn, with what tells neighbours apart.
-pub(super) struct Checksum(crc32fast::Hasher);
+/// The checksum of a row: CRC-32 over each column in turn, with what tells neighbours apart.
+pub(super) struct Checksum {
+    crc: crc32fast::Hasher,
+    // Columns are short: gathered, they are summed in one go, which is most of the price.
+    gathered: [u8; GATHERED_MAX],
+    length: usize,
+}
+
+const GATHERED_MAX: usize = 192;
 
 impl Checksum {
     pub(super) fn new() -> Self {
-        Self(crc32fast::Hasher::new())
+        Self { crc: crc32fast::Hasher::new(), gathered: [0; GATHERED_MAX], length: 0 }
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        if self.length + bytes.len() > GATHERED_MAX {
+            self.crc.update(&self.gathered[..self.length]);
+            self.length = 0;
+        }
+        match self.gathered.get_mut(self.length..self.length + bytes.len()) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                self.length += bytes.len();
+            }
+            None => self.crc.update(bytes),
+        }
     }
 
     pub(super) fn number(mut self, number: i64) -> Self {
-        self.0.update(&number.to_le_bytes());
+        self.add(&number.to_le_bytes());
         self
     }
 
     pub(super) fn bytes(mut self, bytes: &[u8]) -> Self {
-        self.0.update(bytes);
+        self.add(bytes);
         self.number(bytes.len() as i64)
     }
 
@@ -197,7 +218,40 @@ impl Checksum {
         }
     }
 
-    pub(super) fn finish(self) -> i64 {
-        i64::from(self.0.finalize())
+    pub(super) fn finish(mut self) -> i64 {
+        self.crc.update(&self.gathered[..self.length]);
+        i64::from(self.crc.finalize())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checksum_is_the_crc_of_all_columns_however_long() {
+        for length in [0, 1, 150, 184, 185, 192, 193, 500] {
+            let text = "x".repeat(length);
+            let mut plain = crc32fast::Hasher::new();
+            for part in [&7_i64.to_le_bytes()[..], text.as_bytes(), &(length as i64).to_le_bytes(), &[0xff; 8]] {
+                plain.update(part);
+            }
+            let ours = Checksum::new().number(7).bytes(text.as_bytes()).maybe(None).finish();
+            assert_eq!(ours, i64::from(plain.finalize()), "length {length}");
+        }
+    }
+
+    #[test]
+    fn a_position_packs_and_unpacks_at_its_limits() {
+        for local in [1, LocalId::MAX] {
+            let local = LocalId::new(local).unwrap();
+            for sequence in [0, 1, u32::MAX] {
+                let id = local.at(Sequence(sequence));
+                assert_eq!((local_of(id), sequence_of(id)), (Some(local), Sequence(sequence)));
+            }
+        }
+        assert_eq!(LocalId::new(0), None);
+        assert_eq!(LocalId::new(LocalId::MAX + 1), None);
+        assert_eq!(local_of(-1), None);
     }
 }
