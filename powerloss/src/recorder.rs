@@ -52,6 +52,16 @@ pub enum Operation {
     FlushFolder,
 }
 
+impl Operation {
+    /// Returns whether the disk was asked to flush, be it in vain.
+    pub const fn is_flush(&self) -> bool {
+        match self {
+            Self::Flush { .. } | Self::FlushRefused { .. } | Self::FlushFolder => true,
+            Self::Create { .. } | Self::Write { .. } | Self::Truncate { .. } | Self::Remove { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for Operation {
     /// Names the operation, without the bytes of a write.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -38,10 +38,10 @@ fn record(commits: Durability, rounds: u32) -> Run {
         look::store(&store, &step.writes).unwrap();
         answered.push(recorder.position());
         history.store_next(&store);
-        match history.stored() % 50 {
-            12 | 37 => checkpoint(store.path(), "PASSIVE"),
-            24 => checkpoint(store.path(), "TRUNCATE"),
-            49 => {
+        match history.stored() % 20 {
+            5 | 15 => checkpoint(store.path(), "PASSIVE"),
+            10 => checkpoint(store.path(), "TRUNCATE"),
+            0 => {
                 drop(store);
                 store = history::open(folder.path(), commits).unwrap();
             }
@@ -167,7 +167,7 @@ fn throws(usual: u64) -> u64 {
 #[test]
 fn power_loss_anywhere_leaves_a_whole_store_with_every_promise() {
     let run = record(Durability::Full, 2);
-    let tally = cut_everywhere(&run, throws(24));
+    let tally = cut_everywhere(&run, throws(22));
     println!("{} transactions, {} operations, {tally}", run.history.stored(), run.operations.len());
     let lost = tally.promises_lost + tally.repeatable_lost;
     assert_eq!((tally.damaged, tally.torn, lost), (0, 0, 0), "{tally}");

@@ -34,16 +34,24 @@ impl Leftovers {
         self.open(&Image::read(folder).unwrap())
     }
 
-    /// Returns what a store may show after the power went out now.
+    /// Returns what a store may show after the power went out now: on the worst disk, and on one by dice.
     fn of_a_power_cut(&mut self, recorder: &Recorder) -> Vec<Result<Content, String>> {
         let operations = recorder.operations_from(self.told);
         self.told += operations.len();
         operations.iter().for_each(|operation| self.disk.apply(operation));
-        let cuts = [Survival::Flushed, Survival::Dice(1)].map(|survival| self.disk.cut(survival));
-        let found = cuts.map(|cut| {
-            let known = self.known.remove(&cut.fingerprint);
-            (cut.fingerprint, known.unwrap_or_else(|| self.open(&cut.image)))
-        });
+        // Dice only where something was flushed: writes alone leave the worst disk as it was, and it is known.
+        let survivals = if operations.iter().any(Operation::is_flush) {
+            &[Survival::Flushed, Survival::Dice(1)][..]
+        } else {
+            &[Survival::Flushed]
+        };
+        let cuts = survivals.iter().map(|survival| self.disk.cut(*survival));
+        let found: Vec<_> = cuts
+            .map(|cut| {
+                let known = self.known.get(&cut.fingerprint).cloned();
+                (cut.fingerprint, known.unwrap_or_else(|| self.open(&cut.image)))
+            })
+            .collect();
         self.known = found.iter().cloned().collect();
         found.into_iter().map(|(_, found)| found).collect()
     }
