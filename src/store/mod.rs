@@ -174,6 +174,7 @@ impl Store {
                 session: reader.session()?,
                 conversations: reader.saved_conversations()?,
                 outbox: reader.outbox()?,
+                users: reader.user_ids()?,
             })
         })
     }

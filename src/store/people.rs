@@ -7,7 +7,7 @@ use crate::model::{
     ConversationId, Notification, OutboxState, PrivateUser, ServerAddress, Session, Tokens, User, UserId, UserName,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::{fs, io};
 use uuid::Uuid;
@@ -201,6 +201,14 @@ impl Reader<'_> {
             .doing(DOING)?;
         let mut rows = select.query([id]).doing(DOING)?;
         rows.next().doing(DOING)?.map(user_of).transpose()
+    }
+
+    /// Returns the numbers of all users described so far.
+    pub(super) fn user_ids(&self) -> Result<BTreeSet<UserId>, StoreError> {
+        self.connection
+            .prepare_cached("SELECT id FROM user")
+            .and_then(|mut select| select.query_map([], |row| row.get(0))?.collect())
+            .doing("read who is known")
     }
 
     /// Returns the user with this name as last described, the newest account first; `None` for an unknown one.

@@ -6,7 +6,7 @@ use super::core::{Core, timed_out};
 use super::ledger::UBER_ATTEMPTS;
 use super::link::Phase;
 use super::outbox::{Lane, Look};
-use super::pending::{Heads, Purpose, Range};
+use super::pending::{Heads, Purpose, Range, Users};
 use super::{HoleReason, Refusal, Reply, Signal, Write};
 use crate::model::{
     Conversation, ConversationId, ErrorClass, ErrorCode, Event, EventBody, Membership, MessagingError, Notice, Ranges,
@@ -76,11 +76,14 @@ impl Core {
             users.waiting -= 1;
             complete = users.waiting == 0;
         }
+        self.named.insert(user.id);
         self.write(Write::User(user.clone()));
         self.signal(Signal::User(user));
         if complete && let Some(Purpose::Users(users)) = request.and_then(|id| self.pending.remove(id)) {
             self.pace.succeed();
-            self.answer(users.command, Ok(Reply::Users(users.got)));
+            if let Some(command) = users.command {
+                self.answer(command, Ok(Reply::Users(users.got)));
+            }
         }
     }
 
@@ -178,6 +181,9 @@ impl Core {
                 .filter(|participant| participant.user == me)
                 .for_each(|own| own.last_read = own.last_read.max(mark));
         }
+        let users = conversation.participants.iter().map(|participant| participant.user);
+        let (named, asked) = (&self.named, &self.asked_names);
+        self.nameless.extend(users.filter(|user| !named.contains(user) && !asked.contains(user)));
         let (head, uber, activity) = (conversation.last_sequence, conversation.uber, conversation.last_update);
         self.write(Write::Conversation(conversation));
         self.ledger.change(id, |track| {
@@ -339,7 +345,8 @@ impl Core {
             None => {}
             Some(Purpose::OwnUser) => self.give_link_up(),
             Some(Purpose::Outbox(token)) => self.entry_refused(token, error),
-            Some(Purpose::Users(users)) => self.answer(users.command, Err(Refusal::Messaging(error))),
+            Some(Purpose::Users(Users { command: Some(id), .. })) => self.answer(id, Err(Refusal::Messaging(error))),
+            Some(Purpose::Users(_)) => {}
             Some(Purpose::Heads(heads)) => match heads.command {
                 Some(id) => self.answer(id, Err(Refusal::Messaging(error))),
                 None => self.heads_refused(heads, code),

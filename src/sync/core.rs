@@ -12,7 +12,7 @@ use crate::model::{
 };
 use crate::protocol::{
     CONVERSATIONS_MAX, ClientChat, ClientFrame, ClientRpc, GREETING_TIMEOUT, REQUEST_TIMEOUT, RETRANSMIT_MAX, Request,
-    ServerFrame, USERS_MAX,
+    ServerFrame, USERS_MAX, UserKey,
 };
 use fastrand::Rng;
 use std::collections::{BTreeSet, VecDeque};
@@ -47,6 +47,12 @@ pub struct Core {
     queries: VecDeque<(CommandId, Query, Uptime)>,
     /// Conversations whose heads are to be compared, the most wanted first.
     pub(super) heads: VecDeque<ConversationId>,
+    /// Participants whose names are neither held nor asked for.
+    pub(super) nameless: BTreeSet<UserId>,
+    /// Users whose names are held.
+    pub(super) named: BTreeSet<UserId>,
+    /// Users whose names were asked for on the present link: who cannot be named stays a number.
+    pub(super) asked_names: BTreeSet<UserId>,
     /// Whether the own user, with the list of conversations, is to be read.
     pub(super) wants_own_user: bool,
     /// Whether the own user was read on the present link.
@@ -93,6 +99,9 @@ impl Core {
             outbox: Outbox::restore(saved.outbox, now.after(settings.quarantine)),
             queries: VecDeque::new(),
             heads: VecDeque::new(),
+            nameless: BTreeSet::new(),
+            named: saved.users,
+            asked_names: BTreeSet::new(),
             wants_own_user: false,
             knows_own_user: false,
             tail_check_at: now,
@@ -238,7 +247,8 @@ impl Core {
             }
             Purpose::Heads(heads) => self.heads_answered(heads, false),
             Purpose::Range(range) => self.range_answered(range, false),
-            Purpose::Users(users) => self.answer(users.command, Err(timed_out())),
+            Purpose::Users(Users { command: Some(id), .. }) => self.answer(id, Err(timed_out())),
+            Purpose::Users(_) => {}
         }
     }
 
@@ -247,7 +257,9 @@ impl Core {
             || self.wants_own_user
             || self.may_send_entry()
             || (self.pending.catch_up_count() < CATCH_UP_WINDOW
-                && (!self.heads.is_empty() || (self.knows_own_user && self.ledger.is_wanting())))
+                && (!self.heads.is_empty()
+                    || !self.nameless.is_empty()
+                    || (self.knows_own_user && self.ledger.is_wanting())))
     }
 
     fn may_send_entry(&self) -> bool {
@@ -283,6 +295,10 @@ impl Core {
             self.ask_heads(waiting, None);
             return true;
         }
+        if !self.nameless.is_empty() {
+            self.ask_names();
+            return true;
+        }
         if !self.knows_own_user {
             return false;
         }
@@ -295,7 +311,7 @@ impl Core {
         match query {
             Query::Conversations(ids) => self.ask_heads(ids.into_iter().collect(), Some(id)),
             Query::Users(users) => {
-                let purpose = Purpose::Users(Users { waiting: users.len(), got: Vec::new(), command: id });
+                let purpose = Purpose::Users(Users { waiting: users.len(), got: Vec::new(), command: Some(id) });
                 self.request(Request::GetUsers(users), purpose);
             }
             Query::Retransmit { conversation, from, to, count } => {
@@ -316,6 +332,17 @@ impl Core {
     fn ask_heads(&mut self, waiting: BTreeSet<ConversationId>, command: Option<CommandId>) {
         let ids: Vec<ConversationId> = waiting.iter().copied().collect();
         self.request(Request::GetConversations(ids), Purpose::Heads(Heads { waiting, got: Vec::new(), command }));
+    }
+
+    /// Asks who the participants are that nobody has named yet.
+    fn ask_names(&mut self) {
+        let ids: Vec<UserId> = self.nameless.iter().take(USERS_MAX).copied().collect();
+        for id in &ids {
+            self.nameless.remove(id);
+            self.asked_names.insert(*id);
+        }
+        let purpose = Purpose::Users(Users { waiting: ids.len(), got: Vec::new(), command: None });
+        self.request(Request::GetUsers(ids.into_iter().map(UserKey::Id).collect()), purpose);
     }
 
     fn ask_range(&mut self, range: Range) {
@@ -378,15 +405,17 @@ impl Core {
         self.wants_own_user = false;
         self.idempotent = false;
         self.heads.clear();
+        self.nameless.clear();
+        self.asked_names.clear();
         self.ledger.link_lost();
         for purpose in self.pending.drain() {
             match purpose {
                 Purpose::Heads(Heads { command: Some(id), .. })
                 | Purpose::Range(Range { command: Some(id), .. })
-                | Purpose::Users(Users { command: id, .. }) => {
+                | Purpose::Users(Users { command: Some(id), .. }) => {
                     self.answer(id, Err(Refusal::Offline));
                 }
-                Purpose::Heads(_) | Purpose::Range(_) | Purpose::Outbox(_) | Purpose::OwnUser => {}
+                Purpose::Heads(_) | Purpose::Range(_) | Purpose::Users(_) | Purpose::Outbox(_) | Purpose::OwnUser => {}
             }
         }
         for entry in self.outbox.link_lost(self.now.after(self.settings.quarantine)) {

@@ -31,6 +31,7 @@ use crate::model::{
     OutboxEntry, Ranges, Sequence, SequenceRange, ServerAddress, Session, Timestamp, User, UserId, UserName,
 };
 use crate::protocol::{ClientFrame, RateLimit, ServerFrame, UserKey};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Names one connection. A frame of an earlier one is ignored.
@@ -297,6 +298,8 @@ pub struct SavedState {
     pub conversations: Vec<SavedConversation>,
     /// Every entry held, settled ones included, by rising position.
     pub outbox: Vec<OutboxEntry>,
+    /// Whose names are held.
+    pub users: BTreeSet<UserId>,
 }
 
 /// What the core needs to know of one conversation.

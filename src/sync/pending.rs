@@ -13,7 +13,7 @@ pub(super) enum Purpose {
     OwnUser,
     /// A sign of heads: up to 30 conversations.
     Heads(Heads),
-    /// Users the application asked for.
+    /// Users, for the application or because they take part somewhere and have no name yet.
     Users(Users),
     /// A range of history.
     Range(Range),
@@ -39,8 +39,8 @@ pub(super) struct Users {
     pub(super) waiting: usize,
     /// Answered.
     pub(super) got: Vec<User>,
-    /// The application's question.
-    pub(super) command: CommandId,
+    /// The application's question, if it was one.
+    pub(super) command: Option<CommandId>,
 }
 
 /// An answer of one frame an event.
