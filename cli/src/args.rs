@@ -26,6 +26,9 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
+    /// Send numbered messages and print each as it is accepted: the demo kills this one
+    #[command(hide = true)]
+    WriteMany { conversation: String, prefix: String, count: u32 },
     /// Run a server until SIGINT or SIGTERM
     Serve(Serve),
     /// Look after the accounts of a server

@@ -3,6 +3,11 @@
 //! It sees the public interface of the engine and the server only. Exit codes: 0 done, 1 the answer is no,
 //! 2 wrong use, 3 environment.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "enums of the engine and the server may grow, and a tool says the same of every new variant"
+)]
+
 mod args;
 mod command;
 mod failure;
@@ -75,6 +80,9 @@ fn report(out: Out, failure: &Failure) -> ExitCode {
 async fn run(out: Out, Typed { store, command, .. }: Typed) -> Result<(), Failure> {
     match command {
         Command::Demo { dir } => demo::run(out, dir).await,
+        Command::WriteMany { conversation, prefix, count } => {
+            write::send_many(store, &conversation, &prefix, count).await
+        }
         Command::Serve(typed) => serve::run(out, typed).await,
         Command::User { action } => user::run(out, action),
         Command::Login { server, user, ca } => session::log_in(out, store, server, &user, ca).await,

@@ -9,8 +9,15 @@ use crate::Operation;
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::Path;
-use std::{fs, io, mem};
+use std::path::{Path, PathBuf};
+use std::{env, fs, io, mem};
+
+/// Returns where folders for images are best made: in memory where the system offers it, because a disk is
+/// laid out thousands of times.
+pub fn scratch_root() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { memory.to_owned() } else { env::temp_dir() }
+}
 
 /// The largest piece that a disk writes whole or not at all. Source: the sector of classic disks, the
 /// smallest in use; SQLite's atomic-commit notes make the same assumption.
@@ -28,10 +35,9 @@ pub enum Survival {
 }
 
 /// The files of a folder as someone finds them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     files: BTreeMap<String, Vec<u8>>,
-    fingerprint: u64,
 }
 
 impl Image {
@@ -46,9 +52,7 @@ impl Image {
             let entry = entry?;
             files.insert(entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path())?);
         }
-        let mut hasher = DefaultHasher::new();
-        files.hash(&mut hasher);
-        Ok(Self { files, fingerprint: hasher.finish() })
+        Ok(Self { files })
     }
 
     /// Writes the files to a folder, which holds nothing else afterwards.
@@ -67,20 +71,13 @@ impl Image {
     pub fn file(&self, name: &str) -> Option<&[u8]> {
         self.files.get(name).map(Vec::as_slice)
     }
-
-    /// Returns a number that is the same for two images of one [`Disk`] only when their files are the same.
-    ///
-    /// Made from what survived, not from the bytes, so that it costs next to nothing.
-    pub const fn fingerprint(&self) -> u64 {
-        self.fingerprint
-    }
 }
 
 /// A change of a file's content that was not flushed. Numbered over the whole disk.
 #[derive(Clone, Debug)]
 enum Change {
-    Write { number: u64, offset: usize, bytes: Vec<u8> },
-    Truncate { number: u64, length: usize },
+    Write { number: usize, offset: usize, bytes: Vec<u8> },
+    Truncate { number: usize, length: usize },
 }
 
 /// A file, with or without a name.
@@ -89,7 +86,7 @@ struct File {
     /// What is certain to survive.
     flushed: Vec<u8>,
     /// The number of the last change that `flushed` contains.
-    version: u64,
+    version: usize,
     /// Changes since, in the order in which they were asked for.
     waiting: Vec<Change>,
 }
@@ -118,7 +115,7 @@ impl File {
 
 impl Change {
     /// Carries the change out and returns its number.
-    fn apply(&self, content: &mut Vec<u8>) -> u64 {
+    fn apply(&self, content: &mut Vec<u8>) -> usize {
         match self {
             Self::Write { number, offset, bytes } => {
                 put(content, *offset, bytes);
@@ -157,11 +154,12 @@ impl Change {
 
 /// Writes into a file, which grows with zeros as far as needed.
 fn put(content: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    let end = offset + bytes.len();
-    if content.len() < end {
-        content.resize(end, 0);
+    if content.len() < offset {
+        content.resize(offset, 0);
     }
-    content[offset..end].copy_from_slice(bytes);
+    let (over, beyond) = bytes.split_at(bytes.len().min(content.len() - offset));
+    content[offset..offset + over.len()].copy_from_slice(over);
+    content.extend_from_slice(beyond);
 }
 
 /// What becomes of one change.
@@ -215,7 +213,8 @@ pub struct Disk {
     settled: BTreeMap<String, usize>,
     /// What it was asked to say since it was flushed, in order; `None` for a name taken away.
     renamed: Vec<(String, Option<usize>)>,
-    changes: u64,
+    /// How many operations it was told.
+    operations: usize,
 }
 
 impl Disk {
@@ -231,8 +230,8 @@ impl Disk {
 
     /// Takes the next operation.
     pub fn apply(&mut self, operation: &Operation) {
-        self.changes += 1;
-        let number = self.changes;
+        self.operations += 1;
+        let number = self.operations;
         match operation {
             Operation::Create { file } => {
                 self.create(file);
@@ -255,8 +254,8 @@ impl Disk {
         }
     }
 
-    /// Returns what the folder holds when the power is back.
-    pub fn after_power_loss(&self, survival: Survival) -> Image {
+    /// Lets the power go out now, and returns what is found when it is back. The disk itself goes on.
+    pub fn cut(&self, survival: Survival) -> Cut {
         let mut throw = Throw::new(survival);
         let mut names = self.settled.clone();
         let mut stopped = Vec::new();
@@ -276,7 +275,7 @@ impl Disk {
             (&name, file).hash(&mut fingerprint);
             files.insert(name, self.files[file].survive(&mut throw, &mut fingerprint));
         }
-        Image { files, fingerprint: fingerprint.finish() }
+        Cut { after: self.operations, survival, image: Image { files }, fingerprint: fingerprint.finish() }
     }
 
     fn create(&mut self, name: &str) -> usize {
@@ -314,6 +313,9 @@ pub struct Cut {
     pub survival: Survival,
     /// What is found.
     pub image: Image,
+    /// The same for two cuts of one disk only when the same is found. Made from what survived and not from the
+    /// bytes, so that it costs next to nothing; equal images may differ in it.
+    pub fingerprint: u64,
 }
 
 /// Yields what power loss may leave of `start` behind each of `operations`: with nothing that was not
@@ -327,18 +329,13 @@ pub fn after_every_operation<'a>(
     throws: u64,
 ) -> impl Iterator<Item = Cut> + use<'a> {
     let mut disk = Disk::holding(start);
-    (1..).zip(operations).flat_map(move |(after, operation)| {
+    operations.iter().flat_map(move |operation| {
         disk.apply(operation);
-        let dice = (0..throws).map(|throw| Survival::Dice((after as u64) << 32 | throw));
+        let place = (disk.operations as u64) << 32;
+        let dice = (0..throws).map(|throw| Survival::Dice(place | throw));
+        let survivals = [Survival::Flushed, Survival::Everything].into_iter().chain(dice);
         let mut seen = BTreeSet::new();
-        let mut cuts = Vec::new();
-        for survival in [Survival::Flushed, Survival::Everything].into_iter().chain(dice) {
-            let image = disk.after_power_loss(survival);
-            if seen.insert(image.fingerprint) {
-                cuts.push(Cut { after, survival, image });
-            }
-        }
-        cuts
+        survivals.map(|survival| disk.cut(survival)).filter(|cut| seen.insert(cut.fingerprint)).collect::<Vec<_>>()
     })
 }
 
@@ -367,31 +364,31 @@ mod tests {
     #[test]
     fn flushed_bytes_stay_and_the_others_need_luck() {
         let disk = disk(&[create(), Operation::FlushFolder, write(0, b"safe"), flush(), write(4, b", or not")]);
-        assert_eq!(disk.after_power_loss(Survival::Flushed).file("a"), Some(&b"safe"[..]));
-        assert_eq!(disk.after_power_loss(Survival::Everything).file("a"), Some(&b"safe, or not"[..]));
+        assert_eq!(disk.cut(Survival::Flushed).image.file("a"), Some(&b"safe"[..]));
+        assert_eq!(disk.cut(Survival::Everything).image.file("a"), Some(&b"safe, or not"[..]));
     }
 
     #[test]
     fn a_name_settles_with_its_folder_only() {
         let mut disk = disk(&[create(), write(0, b"x"), flush()]);
-        assert_eq!(disk.after_power_loss(Survival::Flushed).file("a"), None);
+        assert_eq!(disk.cut(Survival::Flushed).image.file("a"), None);
         disk.apply(&Operation::FlushFolder);
-        assert_eq!(disk.after_power_loss(Survival::Flushed).file("a"), Some(&b"x"[..]));
+        assert_eq!(disk.cut(Survival::Flushed).image.file("a"), Some(&b"x"[..]));
         disk.apply(&Operation::Remove { file: "a".to_owned() });
-        assert_eq!(disk.after_power_loss(Survival::Flushed).file("a"), Some(&b"x"[..]), "the old file is back");
-        assert_eq!(disk.after_power_loss(Survival::Everything).file("a"), None);
+        assert_eq!(disk.cut(Survival::Flushed).image.file("a"), Some(&b"x"[..]), "the old file is back");
+        assert_eq!(disk.cut(Survival::Everything).image.file("a"), None);
     }
 
     #[test]
     fn a_new_file_of_an_old_name_does_not_touch_the_old_one() {
         let start = disk(&[create(), Operation::FlushFolder, write(0, b"old"), flush()]);
-        let mut disk = Disk::holding(&start.after_power_loss(Survival::Flushed));
+        let mut disk = Disk::holding(&start.cut(Survival::Flushed).image);
         for operation in [Operation::Remove { file: "a".to_owned() }, create(), write(0, b"new"), flush()] {
             disk.apply(&operation);
         }
-        assert_eq!(disk.after_power_loss(Survival::Flushed).file("a"), Some(&b"old"[..]));
+        assert_eq!(disk.cut(Survival::Flushed).image.file("a"), Some(&b"old"[..]));
         disk.apply(&Operation::FlushFolder);
-        assert_eq!(disk.after_power_loss(Survival::Flushed).file("a"), Some(&b"new"[..]));
+        assert_eq!(disk.cut(Survival::Flushed).image.file("a"), Some(&b"new"[..]));
     }
 
     #[test]
@@ -399,7 +396,7 @@ mod tests {
         let refused = Operation::FlushRefused { file: "a".to_owned() };
         let disk = disk(&[create(), Operation::FlushFolder, write(0, b"gone"), refused, write(4, b"here"), flush()]);
         for survival in [Survival::Flushed, Survival::Everything] {
-            assert_eq!(disk.after_power_loss(survival).file("a"), Some(&b"\0\0\0\0here"[..]));
+            assert_eq!(disk.cut(survival).image.file("a"), Some(&b"\0\0\0\0here"[..]));
         }
     }
 
@@ -409,7 +406,7 @@ mod tests {
         let disk = disk(&[create(), Operation::FlushFolder, write(412, &bytes)]);
         let mut seen = BTreeSet::new();
         for seed in 0..200 {
-            let image = disk.after_power_loss(Survival::Dice(seed));
+            let image = disk.cut(Survival::Dice(seed)).image;
             let mut content = image.file("a").expect("a settled name").to_vec();
             content.resize(1424, 0);
             let sectors = [&content[412..512], &content[512..1024], &content[1024..1424]];
@@ -422,11 +419,10 @@ mod tests {
     #[test]
     fn fingerprints_tell_images_apart_and_equal_ones_together() {
         let disk = disk(&[create(), Operation::FlushFolder, write(0, &[7; 2048]), write(1024, &[8; 2048])]);
-        let mut images: BTreeMap<u64, Image> = BTreeMap::new();
+        let mut images = BTreeMap::new();
         for seed in 0..1000 {
-            let image = disk.after_power_loss(Survival::Dice(seed));
-            let first = images.entry(image.fingerprint()).or_insert_with(|| image.clone());
-            assert_eq!(first.files, image.files);
+            let cut = disk.cut(Survival::Dice(seed));
+            assert_eq!(*images.entry(cut.fingerprint).or_insert_with(|| cut.image.clone()), cut.image);
         }
         assert!(images.len() > 100);
     }

@@ -26,7 +26,7 @@
 //! db.execute("INSERT INTO note (text) VALUES ('kept')", [])?;
 //! let promised = recorder.position();
 //!
-//! let scratch = tempfile::tempdir()?;
+//! let scratch = tempfile::tempdir_in(powerloss::scratch_root())?;
 //! for cut in after_every_operation(&Image::default(), &recorder.operations(), 3).filter(|cut| cut.after >= begun) {
 //!     cut.image.lay_out(scratch.path())?;
 //!     let found: u32 = Connection::open(scratch.path().join("store.db"))?
@@ -43,6 +43,6 @@ mod disk;
 mod recorder;
 mod vfs;
 
-pub use disk::{Cut, Disk, Image, SECTOR_BYTES, Survival, after_every_operation};
+pub use disk::{Cut, Disk, Image, SECTOR_BYTES, Survival, after_every_operation, scratch_root};
 pub use recorder::{Fault, FaultKind, Operation, Recorder};
-pub use vfs::VFS;
+pub use vfs::{VFS, make_default};

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::{fs, mem};
+use std::{fmt, fs, mem};
 
 /// One change that was asked of the disk. Files go by their name inside the watched folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,21 @@ pub enum Operation {
     },
     /// The folder was flushed: all names are as asked for.
     FlushFolder,
+}
+
+impl fmt::Display for Operation {
+    /// Names the operation, without the bytes of a write.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Create { file } => write!(f, "{file} made"),
+            Self::Write { file, offset, bytes } => write!(f, "{} bytes written at {offset} of {file}", bytes.len()),
+            Self::Truncate { file, length } => write!(f, "{file} cut to {length} bytes"),
+            Self::Flush { file } => write!(f, "{file} flushed"),
+            Self::FlushRefused { file } => write!(f, "flush of {file} refused"),
+            Self::Remove { file } => write!(f, "{file} removed"),
+            Self::FlushFolder => f.write_str("folder flushed"),
+        }
+    }
 }
 
 /// How an operation fails.

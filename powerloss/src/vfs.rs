@@ -256,7 +256,7 @@ unsafe extern "C" fn full_path(vfs: *mut sqlite3_vfs, path: *const c_char, count
     }
 }
 
-/// Makes the VFS known to SQLite; the default one stays the default. Does so once in a process.
+/// Makes the VFS known to SQLite, once in a process; the default one stays the default.
 pub(crate) fn register() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -283,4 +283,14 @@ pub(crate) fn register() {
         };
         assert_eq!(registered, ffi::SQLITE_OK, "SQLite takes another VFS");
     });
+}
+
+/// Sends every connection of this process that names no VFS through ours, from now on.
+///
+/// For tests of programs that leave no choice of VFS. Connections outside of watched folders do not notice.
+pub fn make_default() {
+    register();
+    // SAFETY: `register` made the VFS known under this name, and SQLite allows to register one again.
+    let registered = unsafe { ffi::sqlite3_vfs_register(ffi::sqlite3_vfs_find(VFS_C.as_ptr()), 1) };
+    assert_eq!(registered, ffi::SQLITE_OK, "SQLite takes another default VFS");
 }

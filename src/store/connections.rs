@@ -2,7 +2,7 @@
 
 use super::change::{self, ChangeSet};
 use super::error::{Doing, StoreError};
-use super::{Durability, OpenOptions, apply, schema};
+use super::{OpenOptions, apply, schema};
 use crate::model::UserId;
 use crate::sync::Write;
 use rusqlite::{Connection, TransactionBehavior};
@@ -84,12 +84,11 @@ impl Writer {
         let number = change::last_number(&connection)?;
         let (queue, jobs) = sync_channel(QUEUE_MAX);
         let (changes, _) = broadcast::channel(CHANGES_MAX);
-        let promises_full = options.promises == Durability::Full;
         let told = changes.clone();
         let thread = thread::Builder::new()
             .name("backscroll-store".to_owned())
             .spawn(move || {
-                Desk { connection, number, full: false, promises_full, told }.serve(&jobs);
+                Desk { connection, number, told }.serve(&jobs);
                 drop(lease);
             })
             .map_err(|source| StoreError::File { path: options.path.clone(), source })?;
@@ -128,9 +127,6 @@ struct Desk {
     connection: Connection,
     /// The number of the newest committed change.
     number: u64,
-    /// Whether the connection stands at `synchronous=FULL`.
-    full: bool,
-    promises_full: bool,
     told: broadcast::Sender<Arc<ChangeSet>>,
 }
 
@@ -156,11 +152,6 @@ impl Desk {
     }
 
     fn transaction(&mut self, writes: &[Write]) -> Result<ChangeSet, StoreError> {
-        let full = self.promises_full && writes.iter().any(Write::is_promise);
-        if full != self.full {
-            schema::set_synchronous(&self.connection, full)?;
-            self.full = full;
-        }
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).doing("begin a transaction")?;
         let changes = apply::apply(&transaction, writes)?;
@@ -310,7 +301,7 @@ mod tests {
         let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
         connection.pragma_update_and_check(None, "max_page_count", pages + 20, |_| Ok(())).unwrap();
         let (told, _) = broadcast::channel(1);
-        let mut desk = Desk { connection, number: 0, full: false, promises_full: true, told };
+        let mut desk = Desk { connection, number: 0, told };
         let error = desk.transaction(&page(200)).unwrap_err();
         assert!(error.is_transient(), "{error}");
         assert!(
@@ -324,20 +315,13 @@ mod tests {
         assert!(Reader::new(&desk.connection).verify().unwrap().iter().all(|found| found.what.contains("said to be")));
     }
 
-    /// D-3: which commits wait for the disk is seen on the connection itself.
+    /// D-3: that every commit waits for the disk is seen on the connection itself.
     #[test]
-    fn promises_are_committed_with_full_and_pages_with_normal() {
+    fn commits_wait_for_the_disk() {
         let folder = tempfile::tempdir().unwrap();
         let (connection, _lease) = schema::open_writable(&OpenOptions::new(folder.path().join("store.db"))).unwrap();
-        let (told, _) = broadcast::channel(1);
-        let mut desk = Desk { connection, number: 0, full: false, promises_full: true, told };
-        let synchronous =
-            |desk: &Desk| -> i64 { desk.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap() };
-        let promise = vec![Write::OutboxForget(crate::model::ClientToken::from_uuid(Uuid::from_u128(1)))];
-        for (writes, expected) in [(page(1), 1), (promise.clone(), 2), (page(2), 1), ([page(3), promise].concat(), 2)] {
-            desk.transaction(&writes).unwrap();
-            assert_eq!(synchronous(&desk), expected);
-        }
+        let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        assert_eq!(synchronous, 2, "FULL");
     }
 
     #[test]

@@ -6,10 +6,11 @@
 //! ```
 //!
 //! **What "stored" survives.** A [`Ticket`] answers after the commit. From then on the transaction
-//! survives the end of the process however it comes. A transaction that contains a promise
-//! ([`Write::is_promise`]) also survives a power cut: it is committed with `synchronous=FULL`. What the
-//! server can tell again is committed with `synchronous=NORMAL`: a power cut may undo the newest such
-//! transactions, whole ones and the newest only, and catch-up fetches them again.
+//! survives the end of the process however it comes, and a power cut: every commit waits for the disk
+//! (`synchronous=FULL`). Letting what the server can tell again wait for a later flush would save one a
+//! page, and is not safe: when that flush fails, the system drops what waited, and behind the hole in the
+//! log every later commit is lost at a power cut, promises ([`Write::is_promise`]) and whole pages alike.
+//! The tests of `powerloss` show both.
 //!
 //! **The log is kept once.** An unedited message's row *is* the event of its birth; every other numbered
 //! event has a row of its own. Folding them again must give the rows people read, which is what
@@ -57,14 +58,14 @@ pub struct OpenOptions {
     pub path: PathBuf,
     /// The SQLite VFS to go through; `None` for the platform's own.
     pub vfs: Option<String>,
-    /// How promises are committed.
-    pub promises: Durability,
+    /// What commits wait for.
+    pub commits: Durability,
 }
 
 impl OpenOptions {
     /// Returns the settings everybody should use.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), vfs: None, promises: Durability::Full }
+        Self { path: path.into(), vfs: None, commits: Durability::Full }
     }
 }
 

@@ -1,7 +1,7 @@
 //! How the file is made and opened: its mode, its pragmas, its schema.
 
-use super::OpenOptions;
-use super::error::{Doing, StoreError};
+use super::error::StoreError;
+use super::{Durability, OpenOptions};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::{self, File, TryLockError};
@@ -35,7 +35,12 @@ pub(super) fn open_writable(options: &OpenOptions) -> Result<(Connection, Lease)
     let lease = take_lease(path)?;
     let mut connection = connect(path, options.vfs.as_deref(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let version = schema_version(&connection, path)?;
-    set_pragmas(&connection, WRITER).map_err(|source| StoreError::Open { path: path.clone(), source })?;
+    set_pragmas(&connection, WRITER)
+        .and_then(|()| match options.commits {
+            Durability::Full => Ok(()),
+            Durability::Normal => connection.pragma_update(None, "synchronous", "NORMAL"),
+        })
+        .map_err(|source| StoreError::Open { path: path.clone(), source })?;
     // refinery's own check would make a start 2.7 times as long, so it runs only when there is work.
     if version < SCHEMA_VERSION {
         embedded::migrations::runner()
@@ -153,8 +158,9 @@ fn is_empty(connection: &Connection, path: &Path) -> Result<bool, StoreError> {
 const WRITER: &[(&str, &str)] = &[
     // Readers never wait for the writer, and a commit is one sequential write.
     ("journal_mode", "WAL"),
-    // The default of each transaction; one with a promise raises it to FULL.
-    ("synchronous", "NORMAL"),
+    // Every commit waits for the disk, also one that the server could tell again: a flush that fails drops from
+    // the log what was not flushed before it, and with that hole every later commit, promised or not.
+    ("synchronous", "FULL"),
     // 16 MiB of log lets pages written again and again reach the main file once: a fifth less time.
     ("wal_autocheckpoint", "4000"),
     // After a burst the log shrinks again.
@@ -195,13 +201,6 @@ fn set_pragmas(connection: &Connection, of_this_kind: &[(&str, &str)]) -> rusqli
 
 /// How many prepared statements a connection keeps: more than there are.
 const STATEMENTS_MAX: usize = 128;
-
-/// Switches what the next commit waits for. Does nothing inside a transaction.
-pub(super) fn set_synchronous(connection: &Connection, full: bool) -> Result<(), StoreError> {
-    connection
-        .pragma_update(None, "synchronous", if full { "FULL" } else { "NORMAL" })
-        .doing("choose what a commit waits for")
-}
 
 #[cfg(test)]
 mod tests {

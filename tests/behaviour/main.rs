@@ -1,5 +1,5 @@
 //! What the engine promises, shown through its public interface against a real server over real TLS.
-#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+#![expect(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "a test that meets anything else has failed")]
 
 mod catch_up;
 mod first_chat;

@@ -22,14 +22,14 @@ use uuid::Uuid;
 const UNDER_WAY: usize = 32;
 
 /// One logged-in socket.
-pub struct Raw {
+pub(crate) struct Raw {
     socket: WebSocketStream<TlsStream<TcpStream>>,
     requests: u128,
 }
 
 impl Raw {
     /// Connects over real TLS and logs in.
-    pub async fn log_in(world: &World, user: &str) -> Self {
+    pub(crate) async fn log_in(world: &World, user: &str) -> Self {
         let certificate = CertificateDer::from_pem_file(world.server().certificate().expect("TLS")).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(certificate).unwrap();
@@ -68,7 +68,7 @@ impl Raw {
     }
 
     /// Sends messages numbered as in `numbers` and waits until the server has answered each.
-    pub async fn send_messages(&mut self, conversation: ConversationId, numbers: std::ops::Range<u32>) {
+    pub(crate) async fn send_messages(&mut self, conversation: ConversationId, numbers: std::ops::Range<u32>) {
         let mut waiting = 0;
         let mut numbers = numbers.map(|number| format!("message {number}"));
         loop {
@@ -87,7 +87,8 @@ impl Raw {
             match self.next().await {
                 ServerFrame::Chat(chat) if chat.request.is_some() => match chat.push {
                     Push::Event(_) => waiting -= 1,
-                    other => panic!("not an event: {other:?}"),
+                    Push::Error { error, .. } => panic!("refused: {error}"),
+                    other => panic!("neither an event nor a refusal: {other:?}"),
                 },
                 ServerFrame::Chat(_) | ServerFrame::Rpc(_) => {}
             }

@@ -185,8 +185,11 @@ fn history() -> impl Strategy<Value = Vec<Event>> {
     })
 }
 
-/// Pages of a history in some order, some of them told twice, with own read marks set in between.
-fn arrivals() -> impl Strategy<Value = (Vec<Event>, Vec<(Vec<Event>, Option<u32>)>)> {
+/// A page, and the own read mark set behind it, if one is.
+type Arrival = (Vec<Event>, Option<u32>);
+
+/// A history, and pages of it in some order, some of them told twice.
+fn arrivals() -> impl Strategy<Value = (Vec<Event>, Vec<Arrival>)> {
     (history(), proptest::collection::vec(1..9_usize, 1..40)).prop_flat_map(|(events, lengths)| {
         let mut pages = Vec::new();
         let mut rest = events.as_slice();

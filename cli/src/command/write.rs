@@ -8,6 +8,7 @@ use crate::render::Out;
 use backscroll::model::{ClientToken, ConversationConfig, OutboxEntry, OutboxState, RawJson, Sequence};
 use backscroll::sync::LinkState;
 use backscroll::{Error, Messenger, Sending};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -104,6 +105,30 @@ pub(crate) async fn add_participants(
         let participants = names::participants(&messenger, users).await?;
         let sending = held.conversation.add_participants(participants).await?;
         settle(out, &messenger, sending, wait).await
+    };
+    finish(&messenger, done.await).await
+}
+
+/// Sends messages one after the other, and prints the text of each once it is accepted. Ends when all are, without
+/// waiting for the server.
+pub(crate) async fn send_many(
+    store: Option<PathBuf>,
+    conversation: &str,
+    prefix: &str,
+    count: u32,
+) -> Result<(), Failure> {
+    let messenger = open(store).await?;
+    let done = async {
+        let held = names::conversation(&messenger, conversation).await?;
+        for number in 1..=count {
+            let text = format!("{prefix} {number}");
+            // On its way for good; nobody here waits for its end.
+            drop(held.conversation.send_message(text.as_str(), None).await?);
+            let mut out = io::stdout().lock();
+            writeln!(out, "{text}")?;
+            out.flush()?;
+        }
+        Ok(())
     };
     finish(&messenger, done.await).await
 }
