@@ -1,8 +1,6 @@
 //! The store through its public interface: one module a promise.
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 mod files;
 mod folding;
 mod keeping;
