@@ -9,7 +9,7 @@ use super::error::{Doing, StoreError};
 use super::log::{self, EventRow, INSERT_MESSAGE, Kind, MessageRow, MessageState, message_checksum, unusual_action};
 use super::value::{LocalId, sequence_of};
 use super::{coverage, lookup};
-use crate::model::{ConversationId, Event, EventBody, MessageContent, MessageId, Sequence, Timestamp, UserId};
+use crate::model::{ConversationId, Event, EventBody, MessageContent, MessageId, RawJson, Sequence, Timestamp, UserId};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::{BTreeSet, HashMap};
 
@@ -25,13 +25,55 @@ struct Standing {
     previewed: Option<Sequence>,
 }
 
-/// A message born in this page, folded as far as the page goes.
+/// A message born in this page, folded as far as is known.
 struct Birth<'a> {
     event: &'a Event,
-    born: &'a MessageContent,
-    current: &'a MessageContent,
+    id: MessageId,
     state: MessageState,
     revision: Sequence,
+    text: &'a str,
+    payload: Option<&'a RawJson>,
+}
+
+impl<'a> Birth<'a> {
+    fn new(event: &'a Event, content: &'a MessageContent) -> Self {
+        let MessageContent { id, text, payload } = content;
+        let (state, revision) = (MessageState::AsWritten, event.sequence);
+        Self { event, id: *id, state, revision, text, payload: payload.as_ref() }
+    }
+
+    /// The edit with the highest sequence wins.
+    fn edit(&mut self, at: Sequence, text: &'a str, payload: Option<&'a RawJson>) {
+        if self.state != MessageState::Removed && at > self.revision {
+            (self.state, self.revision, self.text, self.payload) = (MessageState::Edited, at, text, payload);
+        }
+    }
+
+    /// A removal wins over everything, and the first is the one that counts.
+    fn remove(&mut self, at: Sequence) {
+        if self.state != MessageState::Removed || at < self.revision {
+            (self.state, self.revision, self.text, self.payload) = (MessageState::Removed, at, "", None);
+        }
+    }
+
+    fn removed(&self) -> bool {
+        self.state == MessageState::Removed
+    }
+}
+
+/// The messages born in a page, in the order of their positions, and where each uuid is among them.
+#[derive(Default)]
+struct Births<'a> {
+    all: Vec<Birth<'a>>,
+    places: HashMap<MessageId, usize>,
+}
+
+impl<'a> Births<'a> {
+    /// Returns the message of this uuid born below a position.
+    fn below(&mut self, at: Sequence, id: MessageId) -> Option<&mut Birth<'a>> {
+        let birth = self.all.get_mut(*self.places.get(&id)?)?;
+        (birth.event.sequence < at).then_some(birth)
+    }
 }
 
 /// Stores events of one conversation. Those held already change nothing.
@@ -153,49 +195,46 @@ struct Page<'c> {
 
 impl Page<'_> {
     fn fold(&mut self, page: &[&Event]) -> Result<(), StoreError> {
-        let mut births: Vec<Birth<'_>> = Vec::with_capacity(page.len());
         let waiting = self.any_waiting()?;
         let changes = page.iter().any(|event| !matches!(event.body, EventBody::MessageSent(_)));
         // Only where something may ask for it: most pages are births and nothing else.
-        let mut places: HashMap<MessageId, usize> = HashMap::new();
+        let indexed = waiting || changes;
+        let mut births = Births::default();
         for event in page {
-            match &event.body {
-                EventBody::MessageSent(content) => {
-                    if waiting || changes {
-                        places.insert(content.id, births.len());
-                    }
-                    let (state, revision) = (MessageState::AsWritten, event.sequence);
-                    births.push(Birth { event, born: content, current: content, state, revision });
+            if let EventBody::MessageSent(content) = &event.body {
+                if indexed {
+                    births.places.insert(content.id, births.all.len());
                 }
-                EventBody::MessageEdited(content) => {
-                    if let Some(birth) = places.get(&content.id).and_then(|place| births.get_mut(*place))
-                        && birth.state != MessageState::Removed
-                    {
-                        (birth.state, birth.current, birth.revision) = (MessageState::Edited, content, event.sequence);
-                    }
-                }
-                EventBody::MessageRemoved(id) => {
-                    if let Some(birth) = places.get(id).and_then(|place| births.get_mut(*place))
-                        && birth.state != MessageState::Removed
-                    {
-                        (birth.state, birth.revision) = (MessageState::Removed, event.sequence);
-                    }
-                }
-                EventBody::ConversationCreated(_)
-                | EventBody::ConversationEdited(_)
-                | EventBody::ConversationRemoved
-                | EventBody::Unknown { .. } => {}
+                births.all.push(Birth::new(event, content));
             }
         }
-        self.insert_births(&births)?;
-        if changes {
-            for event in page {
-                let birth = event.body.message().and_then(|id| places.get(&id)).and_then(|place| births.get(*place));
-                self.insert_change(event, birth)?;
+        let woken = if waiting { self.wake(&mut births)? } else { Vec::new() };
+        for row in &woken {
+            let Some(birth) = row.message.and_then(|id| births.below(row.sequence(), id)) else { continue };
+            if row.kind == Kind::MessageRemoved {
+                birth.remove(row.sequence());
+            } else {
+                birth.edit(row.sequence(), row.text.as_deref().unwrap_or_default(), row.data.as_ref());
             }
         }
-        if waiting {
-            self.wake(&places, &births)?;
+        for event in page {
+            let Some(birth) = event.body.message().and_then(|id| births.below(event.sequence, id)) else { continue };
+            if let EventBody::MessageEdited(content) = &event.body {
+                birth.edit(event.sequence, &content.text, content.payload.as_ref());
+            } else if let EventBody::MessageRemoved(_) = &event.body {
+                birth.remove(event.sequence);
+            }
+        }
+        self.insert_births(&births.all)?;
+        for event in page {
+            self.insert_change(event, &mut births)?;
+        }
+        for row in &woken {
+            if row.kind == Kind::MessageEdited
+                && row.message.and_then(|id| births.below(row.sequence(), id)).is_some_and(|birth| birth.removed())
+            {
+                self.wipe(row.id)?;
+            }
         }
         Ok(())
     }
@@ -204,52 +243,25 @@ impl Page<'_> {
         const DOING: &str = "store messages";
         let mut insert = self.connection.prepare_cached(INSERT_MESSAGE).doing(DOING)?;
         for birth in births {
-            let event = birth.event;
+            let Birth { event, id: uuid, state, revision, text, payload } = *birth;
             let id = self.local.at(event.sequence);
-            let removed = birth.state == MessageState::Removed;
-            let (text, payload, unknown) = if removed {
-                ("", None, None)
-            } else {
-                (birth.current.text.as_str(), birth.current.payload.as_ref(), event.unknown.as_ref())
-            };
+            let unknown = event.unknown.as_ref().filter(|_| !birth.removed());
             let action = unusual_action(event);
-            let uuid = birth.born.id;
-            let checksum = message_checksum(
-                id,
-                uuid,
-                event.initiator,
-                event.timestamp,
-                birth.state,
-                birth.revision,
-                text,
-                payload,
-                action,
-                unknown,
-            );
+            let (sender, sent_at) = (event.initiator, event.timestamp);
+            let checksum = message_checksum(id, uuid, sender, sent_at, state, revision, text, payload, action, unknown);
+            let state = state as i64;
             insert
-                .execute(params![
-                    id,
-                    uuid,
-                    event.initiator,
-                    event.timestamp,
-                    birth.state as i64,
-                    birth.revision,
-                    text,
-                    payload,
-                    action,
-                    unknown,
-                    checksum
-                ])
+                .execute(params![id, uuid, sender, sent_at, state, revision, text, payload, action, unknown, checksum])
                 .doing(DOING)?;
             if birth.state == MessageState::Edited {
                 EventRow::of(event, self.local).insert(self.connection)?;
             }
-            if !removed {
-                self.standing.unread += i64::from(self.counts(event.initiator, event.sequence));
+            if !birth.removed() {
+                self.standing.unread += i64::from(self.counts(sender, event.sequence));
                 self.preview_stale |= self.standing.previewed < Some(event.sequence);
             }
         }
-        lookup::add(self.connection, self.local, births.iter().map(|birth| (birth.event.sequence, birth.born.id)))
+        lookup::add(self.connection, self.local, births.iter().map(|birth| (birth.event.sequence, birth.id)))
     }
 
     /// Returns whether a message not removed counts as unread.
@@ -258,7 +270,7 @@ impl Page<'_> {
     }
 
     /// Stores an event that is no birth, and lets it change a message that is not of this page.
-    fn insert_change(&mut self, event: &Event, birth: Option<&Birth<'_>>) -> Result<(), StoreError> {
+    fn insert_change(&mut self, event: &Event, births: &mut Births<'_>) -> Result<(), StoreError> {
         let (message, removal) = match &event.body {
             // Stored as its message.
             EventBody::MessageSent(_) => return Ok(()),
@@ -270,8 +282,8 @@ impl Page<'_> {
             | EventBody::Unknown { .. } => return EventRow::of(event, self.local).insert(self.connection),
         };
         let mut row = EventRow::of(event, self.local);
-        if let Some(birth) = birth.filter(|birth| birth.event.sequence < event.sequence) {
-            if birth.state == MessageState::Removed && !removal {
+        if let Some(birth) = births.below(event.sequence, message) {
+            if birth.removed() && !removal {
                 row.wipe();
             }
             return row.insert(self.connection);
@@ -404,39 +416,35 @@ impl Page<'_> {
         Ok(others.iter().any(|(_, removal)| *removal))
     }
 
-    /// Lets what waited change the messages born in this page.
-    fn wake(&mut self, places: &HashMap<MessageId, usize>, births: &[Birth<'_>]) -> Result<(), StoreError> {
+    /// Returns the edits and removals that waited for messages born in this page, and lets them wait no more.
+    fn wake(&self, births: &mut Births<'_>) -> Result<Vec<EventRow>, StoreError> {
         const DOING: &str = "change a message that was waited for";
-        let mut woken: Vec<(MessageId, Sequence, i64)> = Vec::new();
+        let mut due: Vec<(MessageId, Sequence)> = Vec::new();
         {
             let mut select = self
                 .connection
-                .prepare_cached(
-                    "SELECT message, sequence FROM waiting WHERE conversation = ?1 ORDER BY message, sequence",
-                )
+                .prepare_cached("SELECT message, sequence FROM waiting WHERE conversation = ?1")
                 .doing(DOING)?;
             let mut rows = select.query([self.local.get()]).doing(DOING)?;
             while let Some(row) = rows.next().doing(DOING)? {
-                let (message, sequence): (MessageId, Sequence) = (row.get(0).doing(DOING)?, row.get(1).doing(DOING)?);
-                let birth = places.get(&message).and_then(|place| births.get(*place)).map(|birth| birth.event.sequence);
-                if let Some(birth) = birth.filter(|birth| *birth < sequence) {
-                    woken.push((message, sequence, self.local.at(birth)));
+                let (message, sequence) = (row.get(0).doing(DOING)?, row.get(1).doing(DOING)?);
+                if births.below(sequence, message).is_some() {
+                    due.push((message, sequence));
                 }
             }
         }
-        for (message, sequence, birth) in woken {
+        let mut delete = self
+            .connection
+            .prepare_cached("DELETE FROM waiting WHERE conversation = ?1 AND message = ?2 AND sequence = ?3")
+            .doing(DOING)?;
+        let mut woken = Vec::with_capacity(due.len());
+        for (message, sequence) in due {
             let id = self.local.at(sequence);
             let damaged = StoreError::Damaged { table: "event", rowid: id, expected: "waiting event" };
-            let row = log::event_at(self.connection, id)?.ok_or(damaged)?;
-            if self.change(birth, &row)? && row.kind == Kind::MessageEdited {
-                self.wipe(id)?;
-            }
-            self.connection
-                .prepare_cached("DELETE FROM waiting WHERE conversation = ?1 AND message = ?2 AND sequence = ?3")
-                .and_then(|mut delete| delete.execute(params![self.local.get(), message, sequence]))
-                .doing(DOING)?;
+            woken.push(log::event_at(self.connection, id)?.ok_or(damaged)?);
+            delete.execute(params![self.local.get(), message, sequence]).doing(DOING)?;
         }
-        Ok(())
+        Ok(woken)
     }
 
     /// Writes what the page changed in the row of its conversation.
