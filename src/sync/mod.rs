@@ -22,6 +22,8 @@ mod outbox;
 mod pace;
 mod pending;
 mod sending;
+#[cfg(test)]
+mod tests;
 
 pub use self::check::check_intent;
 pub use self::core::Core;
