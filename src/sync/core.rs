@@ -5,7 +5,9 @@ use super::link::{Link, Phase};
 use super::outbox::Outbox;
 use super::pace::Pace;
 use super::pending::{Heads, Pending, Purpose, Range, Users};
-use super::{Command, CommandId, Input, LinkState, Output, Query, Refusal, Reply, SavedState, Settings, Signal, Write};
+use super::{
+    Command, CommandId, Input, LinkId, LinkState, Output, Query, Refusal, Reply, SavedState, Settings, Signal, Write,
+};
 use crate::model::{
     ConversationId, Credentials, ErrorCode, MessagingError, OutboxEntry, RequestId, Sequence, SequenceRange,
     ServerAddress, Session, Uptime, UserId,
@@ -85,13 +87,16 @@ impl Core {
     pub fn restore(saved: SavedState, settings: Settings, seed: u64, now: Uptime) -> Self {
         let can_log_in = saved.session.as_ref().is_some_and(|session| session.tokens.is_some());
         let phase = if can_log_in { Phase::Down { until: now } } else { Phase::Idle };
+        let mut rng = Rng::with_seed(seed);
+        // Half of the range is left to count up in.
+        let before = LinkId(rng.u64(..) >> 1);
         Self {
-            rng: Rng::with_seed(seed),
+            rng,
             now,
             session: saved.session,
             credentials: None,
             login: None,
-            link: Link::new(phase, settings.backoff),
+            link: Link::new(before, phase, settings.backoff),
             idempotent: false,
             pace: Pace::new(settings.rate),
             pending: Pending::default(),

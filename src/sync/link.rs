@@ -64,9 +64,11 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(phase: Phase, backoff: (Duration, Duration)) -> Self {
+    /// `before` is below every link of this core, and drawn by chance: reports of links that an earlier core
+    /// dialled may still be on their way, and must not be taken for those of a new one.
+    pub(super) fn new(before: LinkId, phase: Phase, backoff: (Duration, Duration)) -> Self {
         Self {
-            id: LinkId(0),
+            id: before,
             phase,
             backoff: Backoff::new(backoff),
             last_heard: Uptime::default(),
