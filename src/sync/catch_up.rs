@@ -150,8 +150,10 @@ impl Core {
         });
         self.write(Write::Events(id, events.clone()));
         positions.iter().for_each(|range| self.write(Write::Cover(id, range)));
-        for event in events {
-            let settled = self.settle_by_event(&event);
+        // What the events settle is written with them: a held event is never looked at again, so an entry
+        // that missed it would be looked for in vain and sent a second time.
+        let settled: Vec<Option<Signal>> = events.iter().map(|event| self.settle_by_event(event)).collect();
+        for (event, settled) in events.into_iter().zip(settled) {
             self.signal(Signal::Event { event, live });
             if let Some(signal) = settled {
                 self.signal(signal);

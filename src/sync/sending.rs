@@ -139,7 +139,9 @@ impl Core {
 
     /// The server refused an entry.
     pub(super) fn entry_refused(&mut self, token: ClientToken, error: MessagingError) {
-        let Some(entry) = self.outbox.get(token).cloned() else { return };
+        // Settled meanwhile, by what a description or history brought to light: the refusal comes too late.
+        let under_way = self.outbox.get(token).filter(|entry| entry.state == OutboxState::Sending);
+        let Some(entry) = under_way.cloned() else { return };
         let code = error.code;
         if says_done_already(&entry, code) {
             if let Some(signal) = self.settle(token, settlement_of(&entry, None), None) {

@@ -18,7 +18,11 @@ use world::{Flavour, World};
 const SEEDS: u64 = 600;
 
 /// Seeds that once failed, with what they found.
-const CORPUS: &[(Flavour, u64, &str)] = &[];
+const CORPUS: &[(Flavour, u64, &str)] = &[
+    (Flavour::Ours, 1_009, "a refusal that came after the entry was settled queued it again"),
+    (Flavour::Foreign, 1_482, "a kill between an event and the entry it settles sent the message twice"),
+    (Flavour::Foreign, 621, "a cancellation that was stored and not yet told"),
+];
 
 #[derive(Default)]
 struct Total {

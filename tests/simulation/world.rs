@@ -13,7 +13,9 @@ use backscroll::model::{
 use backscroll::protocol::{
     Announcement, ClientFrame, ClientRpc, Header, Push, RateLimit, Request, ServerChat, ServerFrame, ServerRpc,
 };
-use backscroll::sync::{Command, CommandId, Core, Input, LinkId, LinkState, Output, Query, Reply, Settings, Signal};
+use backscroll::sync::{
+    Command, CommandId, Core, Input, LinkId, LinkState, Output, Query, Reply, Settings, Signal, Write,
+};
 use backscroll_server::Hub;
 use backscroll_server::hub::Context;
 use backscroll_server::storage::Memory;
@@ -371,6 +373,11 @@ impl World {
                         self.struck.commits += 1;
                         return self.recover(index);
                     }
+                    let forgotten = writes.iter().filter_map(|write| match write {
+                        Write::OutboxForget(token) => Some(*token),
+                        _ => None,
+                    });
+                    self.cancelled.extend(forgotten);
                     self.devices[index].disk.apply(writes)?;
                 }
                 Output::Dial(link, _) => self.dial(index, link)?,
@@ -431,7 +438,9 @@ impl World {
                 }
             }
             Signal::Outbox { entry, cancelled: true, .. } => {
-                self.cancelled.insert(entry.token);
+                if !self.cancelled.contains(&entry.token) {
+                    return Err("a cancellation was shown before it was stored".to_owned());
+                }
             }
             Signal::Outbox { entry, .. } => {
                 if device.disk.outbox.get(&entry.token) != Some(&entry) {
