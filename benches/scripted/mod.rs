@@ -67,9 +67,9 @@ async fn serve(events: usize) {
     let mut history: BTreeMap<ConversationId, BTreeMap<Sequence, Frame>> = BTreeMap::new();
     for page in pages(events) {
         let answer = history.entry(page.conversation).or_default();
-        let count = u32::try_from(page.events.len()).ok();
         for event in page.events {
-            let (from, to) = (None, None);
+            // No number of frames: how many an answer has depends on what is asked, and these are written beforehand.
+            let (from, to, count) = (None, None, None);
             let sequence = event.sequence;
             let push = Push::Retransmitted { header: header(Action::RetransmitEvents), from, to, count, event };
             answer.insert(sequence, frame(push));
