@@ -26,8 +26,8 @@ const CATCH_UP_WINDOW: usize = 8;
 /// Entries of the outbox under way at once, each in a lane of its own.
 const OUTBOX_WINDOW: usize = 32;
 
-/// The state machine.
-#[derive(Debug)]
+/// The state machine. Plain data: a copy decides as the original does, so a test may follow both ways from a fork.
+#[derive(Clone, Debug)]
 pub struct Core {
     pub(super) settings: Settings,
     pub(super) rng: Rng,
@@ -72,7 +72,7 @@ pub struct Core {
 }
 
 /// A login the application waits for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct LoginCommand {
     pub(super) id: CommandId,
     pub(super) credentials: Credentials,

@@ -21,7 +21,7 @@ const RANGE_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duratio
 pub(super) const UBER_ATTEMPTS: u32 = 3;
 
 /// One conversation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Track {
     pub(super) head: Sequence,
     pub(super) described_at: Sequence,
@@ -96,7 +96,7 @@ impl Track {
 }
 
 /// All conversations.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Ledger {
     tracks: BTreeMap<ConversationId, Track>,
     /// Conversations with a range to ask for, the most recently active last.

@@ -54,7 +54,7 @@ pub(super) enum Attempt {
 }
 
 /// The present link, or the wait for the next.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Link {
     pub(super) id: LinkId,
     pub(super) phase: Phase,

@@ -47,7 +47,7 @@ pub(super) enum Look {
     CatchUp,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct LaneState {
     /// Unfinished entries by position.
     entries: BTreeSet<u64>,
@@ -59,7 +59,7 @@ struct LaneState {
 }
 
 /// All entries.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Outbox {
     entries: BTreeMap<u64, OutboxEntry>,
     by_token: BTreeMap<ClientToken, u64>,

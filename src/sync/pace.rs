@@ -15,7 +15,7 @@ const REST: Duration = Duration::from_secs(1);
 ///
 /// A limit error doubles the interval and makes everything rest; each success takes a twentieth of the
 /// excess back.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Pace {
     rate: RateLimit,
     interval: Duration,

@@ -7,7 +7,7 @@ use crate::model::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a request was sent for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Purpose {
     /// The user's own data, with the list of conversations.
     OwnUser,
@@ -22,7 +22,7 @@ pub(super) enum Purpose {
 }
 
 /// An answer of one frame a conversation, in any order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Heads {
     /// Asked for and not yet answered.
     pub(super) waiting: BTreeSet<ConversationId>,
@@ -33,7 +33,7 @@ pub(super) struct Heads {
 }
 
 /// An answer of one frame a user, in any order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Users {
     /// How many are not answered yet.
     pub(super) waiting: usize,
@@ -44,7 +44,7 @@ pub(super) struct Users {
 }
 
 /// An answer of one frame an event.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Range {
     pub(super) conversation: ConversationId,
     pub(super) range: SequenceRange,
@@ -79,14 +79,14 @@ impl Range {
 }
 
 /// One request under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Request {
     pub(super) purpose: Purpose,
     pub(super) deadline: Uptime,
 }
 
 /// All requests under way on the present link.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pending {
     requests: BTreeMap<RequestId, Request>,
     deadlines: BTreeSet<(Uptime, RequestId)>,

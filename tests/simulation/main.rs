@@ -4,14 +4,11 @@
 //! server; `SEEDS=100000` runs more than usual; a failure names the seed and the faults of its world.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a world looks for one thing among many")]
 
-mod checks;
-mod disk;
-mod faults;
 mod world;
 
-use faults::Struck;
 use std::ops::Range;
 use std::time::Duration;
+use world::faults::Struck;
 use world::{Flavour, World};
 
 /// Seeds of the normal run, for each of the two kinds of server.

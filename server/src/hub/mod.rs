@@ -54,8 +54,8 @@ pub struct FanOut {
     pub push: Push,
 }
 
-/// Decides everything about conversations.
-#[derive(Debug)]
+/// Decides everything about conversations. A copy goes its own way from here, with its own storage.
+#[derive(Clone, Debug)]
 pub struct Hub<S> {
     storage: S,
 }

@@ -1,0 +1,220 @@
+//! One world: real cores, a real hub, and between them a wire, a clock and disks that are made up.
+//!
+//! Everything happens in one thread in the order of an invented clock, and every choice comes from one seed: the
+//! same seed is the same week of bad luck, in every run.
+
+mod checks;
+mod device;
+mod disk;
+pub(crate) mod faults;
+mod foreign;
+mod network;
+mod server;
+mod users;
+
+use backscroll::model::{ClientToken, ConversationId, Uptime, UserId, UserName};
+use backscroll::protocol::{ClientFrame, ServerFrame};
+use backscroll::sync::{Input, LinkId, LinkState};
+use backscroll_server::Hub;
+use backscroll_server::storage::Memory;
+use device::Device;
+use disk::Disk;
+use fastrand::Rng;
+use faults::{Faults, Struck};
+use network::Conn;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// The clock of the server at the beginning.
+const EPOCH: i64 = 1_800_000_000;
+/// Deadlines in a row that move neither the clock nor anything else, before a core counts as spinning.
+const SPINS_MAX: u32 = 200;
+
+/// What kind of server there is, and how careful the clients are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavour {
+    /// Ours: does nothing twice and says so.
+    Ours,
+    /// Somebody else's: does what it is asked as often as it is asked.
+    Foreign,
+    /// As before, and the clients believe that it does nothing twice: they must be seen to double.
+    Blind,
+    /// As before, and the clients look without waiting for late frames: they must be seen to double.
+    Hasty,
+}
+
+enum Packet {
+    ToServer(u64, ClientFrame),
+    Connected(u64),
+    ToClient(u64, ServerFrame),
+    Noise(u64),
+    Closed(u64),
+    /// A refused dial, or the end of a process that never had a connection.
+    Refused(usize, LinkId),
+    Start(usize),
+    /// Somebody at the device types the password again.
+    LogIn(usize),
+    Act,
+}
+
+/// A message that was accepted, in the order in which its device accepted them.
+pub(crate) struct Accepted {
+    device: usize,
+    conversation: ConversationId,
+    token: ClientToken,
+}
+
+pub(crate) struct World {
+    flavour: Flavour,
+    pub(crate) faults: Faults,
+    pub(crate) struck: Struck,
+    pub(crate) steps: u64,
+    pub(crate) now: Duration,
+    rng: Rng,
+    hub: Hub<Memory>,
+    users: Vec<(UserId, UserName)>,
+    devices: Vec<Device>,
+    conns: BTreeMap<u64, Conn>,
+    packets: BTreeMap<(Duration, u64), Packet>,
+    serial: u64,
+    accepted: Vec<Accepted>,
+    cancelled: BTreeSet<ClientToken>,
+    actions_left: u32,
+    trace: bool,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, flavour: Flavour, trace: bool) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let faults = match flavour {
+            Flavour::Ours => Faults::of(&mut rng, false),
+            Flavour::Foreign => Faults::of(&mut rng, true),
+            // What is needed to be seen: frames that come late, and links that break under them.
+            Flavour::Blind | Flavour::Hasty => {
+                Faults { cut: 40, latency_ms: 200, late_ms: 20_000, ..Faults::default() }
+            }
+        };
+        let mut hub = Hub::new(Memory::new());
+        let users: Vec<(UserId, UserName)> = (101..101 + rng.u64(2..=3))
+            .map(|number| (UserId::new(number).expect("small"), UserName::new(&format!("user{number}@chat.acme"))))
+            .collect();
+        for (id, name) in &users {
+            hub.storage_mut().add_user(*id, name.clone(), "");
+        }
+        let devices: Vec<Device> = users
+            .iter()
+            .flat_map(|(user, _)| vec![*user; rng.usize(1..=2)])
+            .map(|user| Device {
+                user,
+                core: None,
+                started: Duration::ZERO,
+                disk: Disk::default(),
+                link: None,
+                waiting: BTreeSet::new(),
+                commands: 0,
+                state: LinkState::default(),
+                spins: 0,
+            })
+            .collect();
+        let actions_left = rng.u32(20..60);
+        let mut world = Self {
+            flavour,
+            faults,
+            struck: Struck::default(),
+            steps: 0,
+            now: Duration::ZERO,
+            rng,
+            hub,
+            users,
+            devices,
+            conns: BTreeMap::new(),
+            packets: BTreeMap::new(),
+            serial: 0,
+            accepted: Vec::new(),
+            cancelled: BTreeSet::new(),
+            actions_left,
+            trace,
+        };
+        for device in 0..world.devices.len() {
+            world.post(Duration::from_millis(device as u64), Packet::Start(device));
+        }
+        world.post(Duration::from_secs(2), Packet::Act);
+        world
+    }
+
+    /// Lets everything happen that is going to, then lets it come to rest, and checks what is left.
+    pub(crate) fn run(&mut self) -> Result<(), String> {
+        while self.actions_left > 0 {
+            self.step()?;
+        }
+        self.faults = self.faults.quiet();
+        let end = self.now + Duration::from_secs(2 * 3_600);
+        let mut calm_since = None;
+        loop {
+            self.step()?;
+            let calm =
+                self.devices.iter().all(|device| device.state == LinkState::Live && device.disk.unfinished() == 0);
+            let since = *calm_since.get_or_insert(self.now);
+            if !calm {
+                calm_since = None;
+            } else if self.now > since + Duration::from_secs(30) {
+                break;
+            }
+            if self.now > end {
+                let stuck = self.devices.iter().map(|d| (d.user, d.state.clone(), d.disk.unfinished()));
+                return Err(format!("L-8: not at rest after two quiet hours: {:?}", stuck.collect::<Vec<_>>()));
+            }
+        }
+        self.check_the_end()
+    }
+
+    fn chance(&mut self, in_a_thousand: u32) -> bool {
+        in_a_thousand > 0 && self.rng.u32(0..1_000) < in_a_thousand
+    }
+
+    fn latency(&mut self) -> Duration {
+        Duration::from_micros(self.rng.u64(0..=self.faults.latency_ms * 1_000))
+    }
+
+    fn post(&mut self, at: Duration, packet: Packet) {
+        self.serial += 1;
+        self.packets.insert((at, self.serial), packet);
+    }
+
+    fn fresh(&mut self) -> Uuid {
+        uuid::Builder::from_random_bytes(self.rng.u128(..).to_be_bytes()).into_uuid()
+    }
+
+    fn uptime(&self, device: usize) -> Uptime {
+        Uptime::from_duration(self.now - self.devices[device].started)
+    }
+
+    fn deadline(&self, device: usize) -> Option<Duration> {
+        let device = &self.devices[device];
+        Some(device.started + device.core.as_ref()?.deadline()?.as_duration())
+    }
+
+    /// The next thing happens: a packet arrives, or a deadline passes.
+    fn step(&mut self) -> Result<(), String> {
+        self.steps += 1;
+        let due = (0..self.devices.len()).filter_map(|device| Some((self.deadline(device)?, device))).min();
+        let packet = self.packets.first_key_value().map(|(key, _)| *key);
+        match (due, packet) {
+            (Some((at, device)), key) if key.is_none_or(|(arrives, _)| at < arrives) => {
+                self.devices[device].spins = if at > self.now { 0 } else { self.devices[device].spins + 1 };
+                if self.devices[device].spins > SPINS_MAX {
+                    return Err("a core asks for the same deadline over and over".to_owned());
+                }
+                self.now = self.now.max(at);
+                self.give(device, Input::DeadlinePassed)
+            }
+            (_, Some(key)) => {
+                self.now = self.now.max(key.0);
+                let packet = self.packets.remove(&key).expect("just seen");
+                self.arrive(packet)
+            }
+            (_, None) => Err("nothing will ever happen again".to_owned()),
+        }
+    }
+}
