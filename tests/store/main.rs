@@ -5,6 +5,7 @@ mod files;
 mod folding;
 mod keeping;
 mod reading;
+mod upgrade;
 
 use backscroll::model::{
     Action, ConversationId, Event, EventBody, MessageContent, MessageId, RawJson, Sequence, SequenceRange,

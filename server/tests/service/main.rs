@@ -8,3 +8,4 @@ mod fault_injection;
 mod files;
 mod hostility;
 mod login;
+mod upgrade;
