@@ -60,6 +60,21 @@ impl Transaction<'_> {
                 self.touched_conversation(*conversation);
             }
             Write::ReadMark { conversation, user, sequence } => self.set_read_mark(*conversation, *user, *sequence)?,
+            Write::Subscriptions(users) => {
+                people::set_subscriptions(self.connection, users)?;
+                self.touched_own_user()?;
+            }
+            Write::Subscribed(users) => {
+                people::subscribe(self.connection, users)?;
+                self.touched_own_user()?;
+            }
+            Write::Unsubscribed(users) => {
+                people::unsubscribe(self.connection, users)?;
+                self.touched_own_user()?;
+            }
+            Write::PublicConversations(conversations) => {
+                conversations::set_public(self.connection, conversations)?;
+            }
             Write::Outbox(entry) => {
                 outbox::set(self.connection, entry)?;
                 self.touched(Change::Outbox(entry.token));
@@ -79,6 +94,13 @@ impl Transaction<'_> {
 
     pub(super) fn touched_conversation(&mut self, conversation: ConversationId) {
         self.touched(Change::Conversation(conversation));
+    }
+
+    /// Whom the user follows counts as a fact about the user.
+    fn touched_own_user(&mut self) -> Result<(), StoreError> {
+        let own = self.own_user()?;
+        self.changes.extend(own.map(Change::User));
+        Ok(())
     }
 
     /// Returns whose store it is; `None` before the server has told.
