@@ -111,7 +111,8 @@ impl Transaction<'_> {
         }
     }
 
-    /// Returns the local number of a conversation; an unknown one gets a bare row.
+    /// Returns the local number of a conversation; an unknown one gets a bare row, in which the user is a stranger: a
+    /// read mark of one's own, for example, may name a conversation that does not exist.
     pub(super) fn local(&mut self, conversation: ConversationId) -> Result<LocalId, StoreError> {
         const DOING: &str = "number a conversation";
         if let Some((latest, local)) = self.latest
@@ -132,9 +133,11 @@ impl Transaction<'_> {
                     .prepare_cached(
                         "INSERT INTO conversation (uuid, title, custom_data, direct, public_join, uber, created_at,
                              last_update, described_at, membership, head, own_read, unread, last_activity)
-                         VALUES (?1, '', '{}', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+                         VALUES (?1, '', '{}', 0, 0, 0, 0, 0, 0, ?2, 0, 0, 0, 0)",
                     )
-                    .and_then(|mut insert| insert.insert([conversation]))
+                    .and_then(|mut insert| {
+                        insert.insert(params![conversation, conversations::membership_column(Membership::Stranger)])
+                    })
                     .doing(DOING)?
             }
         };

@@ -118,7 +118,9 @@ impl Core {
             // number of its newest event: a description, no event.
             return self.describe((**conversation).clone(), true);
         }
-        self.ledger.ensure(event.conversation, Membership::Member);
+        if self.ledger.ensure(event.conversation, Membership::Member) {
+            self.write(Write::Membership(event.conversation, Membership::Member));
+        }
         if event.sequence == Sequence::ZERO {
             if matches!(event.body, EventBody::ConversationRemoved) {
                 self.set_membership(event.conversation, Membership::Removed);
