@@ -10,6 +10,7 @@ use crate::model::{ConversationId, Membership, Ranges, Sequence, SequenceRange, 
 use crate::protocol::RETRANSMIT_MAX;
 use fastrand::Rng;
 use std::cmp::Reverse;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -141,9 +142,11 @@ impl Ledger {
         self.missing
     }
 
-    /// Makes a conversation known, if it is not.
-    pub(super) fn ensure(&mut self, id: ConversationId, membership: Membership) {
-        self.tracks.entry(id).or_insert_with(|| Track::new(membership));
+    /// Makes a conversation known, and returns whether it was not.
+    pub(super) fn ensure(&mut self, id: ConversationId, membership: Membership) -> bool {
+        let Entry::Vacant(unknown) = self.tracks.entry(id) else { return false };
+        unknown.insert(Track::new(membership));
+        true
     }
 
     /// Changes one conversation and keeps the order of asking true.

@@ -71,7 +71,11 @@ impl Disk {
                     touched.push(id);
                 }
                 // Marks are checked by the tests of the store; nothing here reads them.
-                Write::ReadMark { .. } => {}
+                Write::ReadMark { .. }
+                | Write::Subscriptions(_)
+                | Write::Subscribed(_)
+                | Write::Unsubscribed(_)
+                | Write::PublicConversations(_) => {}
                 Write::Outbox(entry) => {
                     if let Some(before) = self.outbox.get(&entry.token) {
                         check_arrow(before.state, entry.state)?;
