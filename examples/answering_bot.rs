@@ -29,19 +29,20 @@ pub(crate) async fn run(arguments: &[String], password: String) -> Result<(), Bo
     }
 
     // What came while the bot was away; then whatever happens, live or fetched from history.
-    for summary in messenger.conversations(0, u32::MAX).await? {
-        answer(&messenger, summary.conversation.id).await?;
-    }
+    answer_all(&messenger).await?;
     while let Some(event) = events.next().await {
-        match event {
-            MessengerEvent::Message(event) => answer(&messenger, event.message.conversation).await?,
-            MessengerEvent::Lagged { .. } => {
-                for summary in messenger.conversations(0, u32::MAX).await? {
-                    answer(&messenger, summary.conversation.id).await?;
-                }
-            }
-            _ => {}
+        if let MessengerEvent::Message(event) = event {
+            answer(&messenger, event.message.conversation).await?;
+        } else if let MessengerEvent::Lagged { .. } = event {
+            answer_all(&messenger).await?;
         }
+    }
+    Ok(())
+}
+
+async fn answer_all(messenger: &Messenger) -> Result<(), Box<dyn Error>> {
+    for summary in messenger.conversations(0, u32::MAX).await? {
+        answer(messenger, summary.conversation.id).await?;
     }
     Ok(())
 }
