@@ -161,7 +161,7 @@ impl Shell {
         }
         self.give(Input::Connected(self.link()));
         let rate = idempotent.then_some(RateLimit { burst: 64, interval: Duration::from_millis(1) });
-        let announcement = Announcement { idempotent, rate };
+        let announcement = Announcement { idempotent, heads: false, rate };
         self.rpc(ServerRpc::Greeting { connection: None, announcement })
     }
 

@@ -368,7 +368,7 @@ impl World {
                 }
                 let idempotent = self.flavour == Flavour::Ours;
                 let rate = idempotent.then_some(settings(self.flavour).rate);
-                let announcement = Announcement { idempotent, rate };
+                let announcement = Announcement { idempotent, heads: false, rate };
                 let greeting = ServerFrame::Rpc(ServerRpc::Greeting { connection: None, announcement });
                 let down = VecDeque::from([Down::Connected, Down::Frame(Box::new(greeting))]);
                 self.conn = Some(Conn { link, up: VecDeque::new(), down, is_cut: false, is_logged_in: false });

@@ -8,12 +8,12 @@ use backscroll::model::{
 use backscroll::protocol::{Push, Request, UserKey};
 use backscroll_server::hub::Outcome;
 use backscroll_server::storage::{Memory, Sqlite, Storage};
-use backscroll_server::{Accounts, PasswordCost};
+use backscroll_server::{Accounts, LoginRules};
 use fastrand::Rng;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-const COMMANDS: usize = 400;
+const COMMANDS: usize = 500;
 const USERS: [UserId; 5] = [ALICE, BOB, CAROL, DAVE, NOBODY];
 
 /// Makes up commands from what earlier ones brought about, so that most of them mean something.
@@ -66,7 +66,7 @@ impl Author {
         let conversation = self.conversation();
         let messages = self.messages.clone();
         let (of, message) = self.pick(&messages).unwrap_or((conversation, MessageId::from_uuid(Uuid::max())));
-        match self.rng.u8(..24) {
+        match self.rng.u8(..26) {
             0 => Request::CreateConversation(self.config()),
             1 => Request::EditConversation {
                 conversation,
@@ -97,6 +97,7 @@ impl Author {
             19 => read(conversation, self.rng.i64(-1..9)),
             20 => range(conversation, self.rng.i64(1..5), self.rng.i64(3..99)),
             21 => Request::SetStatus { online: true },
+            22 => Request::HeadsSince { cursor: None },
             _ => {
                 let payload = self.rng.bool().then(|| with_token(Some(&json(r#"[{"k" : "v"}]"#)), self.token()));
                 Request::SendMessage { conversation, text: "Hé".to_owned(), payload }
@@ -144,7 +145,7 @@ fn run<S: Storage>(storage: S, seed: u64) -> (Vec<Line>, World<S>) {
 }
 
 fn sqlite(data: &std::path::Path) -> Sqlite {
-    let accounts = Accounts::open_with(data, PasswordCost::Testing).unwrap();
+    let accounts = Accounts::open_with(data, LoginRules::for_tests()).unwrap();
     for (id, name) in [(ALICE, "alice"), (BOB, "bob"), (CAROL, "carol"), (DAVE, "dave")] {
         let name = UserName::new(&format!("{name}@chat.acme"));
         assert_eq!(accounts.add(&name, "", &Secret::new("x")).unwrap(), id);
