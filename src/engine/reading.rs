@@ -3,8 +3,8 @@
 use super::{Conversation, Message, Messenger, echo};
 use crate::error::Error;
 use crate::model::{
-    ConversationId, Event, Intent, Membership, MessageId, MessageKey, OutboxEntry, Sequence, SequenceRange, Timestamp,
-    User, UserId, UserName,
+    ConversationId, Delivery, Event, Intent, Membership, MessageId, MessageKey, OutboxEntry, Sequence, SequenceRange,
+    Timestamp, User, UserId, UserName,
 };
 use crate::store::{ConversationRow, Finding, HoleRow, Item, Overview, Preview, Reader, StoreError, Window};
 use crate::sync::LinkState;
@@ -45,10 +45,12 @@ pub struct ConversationSummary {
     pub preview: Option<Preview>,
     /// Whether what is shown is whole.
     pub freshness: Freshness,
+    /// How far the user's own changes have come, its making included; settled when none is on its way.
+    pub delivery: Delivery,
 }
 
 impl ConversationSummary {
-    fn new(messenger: &Messenger, row: ConversationRow) -> Self {
+    fn new(messenger: &Messenger, (row, delivery): (ConversationRow, Delivery)) -> Self {
         let freshness = match &*messenger.shared.link.borrow() {
             LinkState::Live if row.missing == 0 => Freshness::Live,
             LinkState::Live | LinkState::CatchingUp { .. } => Freshness::CatchingUp,
@@ -66,6 +68,7 @@ impl ConversationSummary {
             last_activity: row.last_activity,
             preview: row.preview,
             freshness,
+            delivery,
         }
     }
 }
@@ -83,23 +86,27 @@ pub enum TimelineItem {
 ///
 /// All fail with [`Error::Store`] when the file cannot be read, and once the engine is closed.
 impl Messenger {
-    /// Returns a conversation; `None` for an unknown one.
+    /// Returns a conversation, with the user's own changes on their way shown as if done; `None` for an unknown one.
+    ///
+    /// One that is still to be made is known by its provisional id, which goes on to name it afterwards.
     pub async fn conversation(&self, id: ConversationId) -> Result<Option<ConversationSummary>, Error> {
-        let row = self.read(move |reader| reader.conversation(id)).await?;
+        let me = self.my_id();
+        let row = self.read(move |reader| conversation(reader, id, me)).await?;
         Ok(row.map(|row| ConversationSummary::new(self, row)))
     }
 
-    /// Returns the conversations the user is or was in, latest activity first: at most `limit` after the first
-    /// `offset`.
+    /// Returns the conversations the user is or was in: those still to be made first, then latest activity first, at
+    /// most `limit` after the first `offset`.
     pub async fn conversations(&self, offset: u32, limit: u32) -> Result<Vec<ConversationSummary>, Error> {
-        let rows = self.read(move |reader| reader.conversations(limit, offset)).await?;
+        let me = self.my_id();
+        let rows = self.read(move |reader| conversations(reader, offset, limit, me)).await?;
         Ok(rows.into_iter().map(|row| ConversationSummary::new(self, row)).collect())
     }
 
     /// Returns the conversations whose uuid begins with `name`, or whose title is exactly `name`: at most 10.
     pub async fn find_conversations(&self, name: impl Into<String>) -> Result<Vec<ConversationSummary>, Error> {
-        let name = name.into();
-        let rows = self.read(move |reader| reader.find_conversations(&name)).await?;
+        let (name, me) = (name.into(), self.my_id());
+        let rows = self.read(move |reader| find_conversations(reader, &name, me)).await?;
         Ok(rows.into_iter().map(|row| ConversationSummary::new(self, row)).collect())
     }
 
@@ -124,7 +131,8 @@ impl Messenger {
 
     /// Returns a message of a conversation, with edits and removals on their way applied; `None` when it is not held.
     pub async fn message(&self, conversation: ConversationId, id: MessageId) -> Result<Option<Message>, Error> {
-        let data = self.read(move |reader| with_pending(reader, reader.message(conversation, id)?)).await?;
+        let found = move |reader: &Reader<'_>| reader.message(reader.resolve(conversation)?, id);
+        let data = self.read(move |reader| with_pending(reader, found(reader)?)).await?;
         Ok(data.map(|data| Message::new(self, data)))
     }
 
@@ -152,9 +160,17 @@ impl Messenger {
         self.read(move |reader| reader.holes(conversation)).await
     }
 
-    /// Returns a user as last described; `None` for an unknown one.
+    /// Returns a user as last described, oneself with changes on their way shown as if done; `None` for an unknown one.
     pub async fn user(&self, id: UserId) -> Result<Option<User>, Error> {
-        self.read(move |reader| reader.user(id)).await
+        let own = self.my_id() == Some(id);
+        self.read(move |reader| {
+            let mut user = reader.user(id)?;
+            if let Some(user) = user.as_mut().filter(|_| own) {
+                echo::apply_to_user(user, &reader.unsettled()?);
+            }
+            Ok(user)
+        })
+        .await
     }
 
     /// Returns the user with this name as last described; `None` for an unknown one.
@@ -162,9 +178,10 @@ impl Messenger {
         self.read(move |reader| reader.user_named(&name)).await
     }
 
-    /// Returns whom the user follows, as the server last told, by rising number.
+    /// Returns whom the user follows, as the server last told and with wishes on their way shown as if done, by rising
+    /// number.
     pub async fn subscriptions(&self) -> Result<Vec<UserId>, Error> {
-        self.read(|reader| reader.subscriptions()).await
+        self.read(|reader| Ok(echo::apply_to_subscriptions(reader.subscriptions()?, &reader.unsettled()?))).await
     }
 
     /// Returns the conversations that anybody may join, as the server last listed them.
@@ -195,6 +212,50 @@ impl Messenger {
     }
 }
 
+type Shown = (ConversationRow, Delivery);
+
+fn conversation(reader: &Reader<'_>, id: ConversationId, me: Option<UserId>) -> Result<Option<Shown>, StoreError> {
+    let id = reader.resolve(id)?;
+    let outbox = reader.unsettled()?;
+    let is_it = |(row, _): &Shown| row.conversation.id == id;
+    let shown = match reader.conversation(id)? {
+        Some(row) => Some((row, Delivery::Settled)),
+        None => outbox.iter().filter_map(|entry| echo::conversation_of(entry, me)).find(is_it),
+    };
+    Ok(shown.map(|shown| with_changes(shown, &outbox, me)))
+}
+
+fn conversations(reader: &Reader<'_>, offset: u32, limit: u32, me: Option<UserId>) -> Result<Vec<Shown>, StoreError> {
+    let outbox = reader.unsettled()?;
+    let to_be_made: Vec<Shown> = outbox.iter().rev().filter_map(|entry| echo::conversation_of(entry, me)).collect();
+    let before = u32::try_from(to_be_made.len()).unwrap_or(u32::MAX);
+    let mut shown: Vec<Shown> = to_be_made.into_iter().skip(offset as usize).take(limit as usize).collect();
+    let left = limit - u32::try_from(shown.len()).unwrap_or(limit);
+    if left > 0 {
+        let held = reader.conversations(left, offset.saturating_sub(before))?;
+        shown.extend(held.into_iter().map(|row| (row, Delivery::Settled)));
+    }
+    Ok(shown.into_iter().map(|shown| with_changes(shown, &outbox, me)).collect())
+}
+
+fn find_conversations(reader: &Reader<'_>, name: &str, me: Option<UserId>) -> Result<Vec<Shown>, StoreError> {
+    let outbox = reader.unsettled()?;
+    let is_named = |(row, _): &Shown| {
+        let crate::model::Conversation { title, id, .. } = &row.conversation;
+        !name.is_empty() && (title == name || id.to_string().starts_with(&name.to_lowercase()))
+    };
+    let to_be_made = outbox.iter().filter_map(|entry| echo::conversation_of(entry, me)).filter(is_named);
+    let held = reader.find_conversations(name)?.into_iter().map(|row| (row, Delivery::Settled));
+    Ok(to_be_made.chain(held).map(|shown| with_changes(shown, &outbox, me)).collect())
+}
+
+fn with_changes((mut row, delivery): Shown, outbox: &[OutboxEntry], me: Option<UserId>) -> Shown {
+    let changed = echo::apply_to_conversation(&mut row, outbox, me);
+    // What is still to be made has come less far than any change of it.
+    let delivery = if delivery == Delivery::Settled { changed.unwrap_or(delivery) } else { delivery };
+    (row, delivery)
+}
+
 fn timeline(
     reader: &Reader<'_>,
     conversation: ConversationId,
@@ -202,16 +263,22 @@ fn timeline(
     limit: u32,
     me: Option<UserId>,
 ) -> Result<Vec<Item>, StoreError> {
+    let conversation = reader.resolve(conversation)?;
     let mut items = reader.messages(conversation, window, limit)?;
     let mut outbox = reader.unsettled()?;
     outbox.retain(|entry| entry.intent.conversation() == Some(conversation));
+    items.retain(|item| !matches!(item, Item::Message(message) if echo::is_second_copy(message, &outbox)));
     for item in &mut items {
         if let Item::Message(message) = item {
             echo::apply_pending(message, &outbox);
         }
     }
     if shows_the_end(reader, conversation, window, &items)? {
-        items.extend(outbox.iter().filter_map(|entry| echo::message_of(entry, me)).map(Item::Message));
+        let unsent = outbox.iter().filter_map(|entry| echo::message_of(entry, me)).map(|mut message| {
+            echo::apply_pending(&mut message, &outbox);
+            Item::Message(message)
+        });
+        items.extend(unsent);
     }
     Ok(items)
 }

@@ -1,8 +1,11 @@
 //! Scenarios: the core is driven by hand, frame by frame, and says what it would do.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a scenario looks for one thing among many")]
 
+mod writes;
+
 use super::{
-    Command, CommandId, Core, Input, LinkId, LinkState, Output, Refusal, Reply, SavedState, Settings, Signal, Write,
+    Command, CommandId, Core, Input, LinkId, LinkState, Output, Query, Refusal, Reply, SavedState, Settings, Signal,
+    Write,
 };
 use crate::model::{
     Action, ClientToken, Conversation, ConversationConfig, ConversationId, Credentials, ErrorCode, Event, EventBody,
@@ -10,7 +13,7 @@ use crate::model::{
     Secret, Sequence, ServerAddress, Session, Timestamp, Tokens, Uptime, User, UserId, UserName, with_token,
 };
 use crate::protocol::{
-    Announcement, ClientFrame, ClientRpc, Header, Push, RateLimit, Request, ServerChat, ServerFrame, ServerRpc,
+    Announcement, ClientFrame, ClientRpc, Header, Push, RateLimit, Request, ServerChat, ServerFrame, ServerRpc, UserKey,
 };
 use std::time::Duration;
 use uuid::Uuid;
@@ -22,7 +25,8 @@ fn conversation(n: u128) -> ConversationId {
 }
 
 fn token(n: u128) -> ClientToken {
-    ClientToken::from_uuid(Uuid::from_u128(n))
+    // Apart from the uuids of conversations, as random ones are: a token may stand for one.
+    ClientToken::from_uuid(Uuid::from_u128(n + (1 << 64)))
 }
 
 fn me() -> UserId {
@@ -84,7 +88,9 @@ impl Shell {
     fn restore(saved: SavedState) -> Self {
         let rate = RateLimit { burst: 64, interval: Duration::from_millis(1) };
         let settings = Settings { rate, ..Settings::default() };
-        let core = Core::restore(saved, settings, 1, Uptime::default());
+        // Another process draws other request ids than the one that left this.
+        let seed = 1 + saved.outbox.len() as u64;
+        let core = Core::restore(saved, settings, seed, Uptime::default());
         Self { core, now: Uptime::default(), commands: 0, link: None, state: LinkState::default() }
     }
 

@@ -8,3 +8,4 @@ mod offline;
 mod outbox;
 mod raw;
 mod world;
+mod writes;

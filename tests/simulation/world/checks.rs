@@ -3,7 +3,7 @@
 use super::disk::Held;
 use super::{Accepted, Flavour, World, foreign};
 use backscroll::model::{
-    ClientToken, Conversation, ConversationId, Event, EventBody, Membership, Message, OutboxState, Permissions,
+    ClientToken, Conversation, ConversationId, Event, EventBody, Intent, Membership, Message, OutboxState, Permissions,
     Sequence, SequenceRange, UserId, fold_messages,
 };
 use backscroll_server::Hub;
@@ -89,6 +89,11 @@ impl World {
         }
         if let Some((token, times)) = found.iter().find(|(_, times)| **times > 1) {
             return Err(format!("O-1: message {token} is in the log {times} times"));
+        }
+        // A client that finds two copies of a message of its own has one removed, and its token with it.
+        let wishes = self.devices.iter().flat_map(|device| device.disk.outbox.values()).map(|entry| &entry.intent);
+        if wishes.into_iter().any(|wish| matches!(wish, Intent::RemoveDuplicate { .. })) {
+            return Err("O-1: a message was in the log twice".to_owned());
         }
         let mut last: BTreeMap<(usize, ConversationId), Sequence> = BTreeMap::new();
         for Accepted { device, conversation, token } in &self.accepted {
