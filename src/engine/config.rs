@@ -1,6 +1,6 @@
 //! What an application chooses when it opens the engine.
 
-use crate::model::ServerAddress;
+use crate::model::{HistoryPolicy, ServerAddress};
 use crate::sync::Settings;
 use std::path::PathBuf;
 
@@ -58,7 +58,14 @@ impl Config {
         Some(ServerAddress { url, extra_root: self.extra_root.clone() })
     }
 
-    /// Replaces delays, paces and intervals.
+    /// Chooses how much history is fetched without anybody asking, of conversations without a policy of their own.
+    #[must_use]
+    pub fn history(mut self, policy: HistoryPolicy) -> Self {
+        self.settings.history = policy;
+        self
+    }
+
+    /// Replaces delays, paces, intervals and the history policy.
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;

@@ -10,11 +10,13 @@ mod conversation;
 mod driver;
 mod echo;
 mod events;
+mod history;
 mod message;
 mod messenger;
 mod open_store;
 mod reading;
 mod sending;
+mod summary;
 mod transport;
 mod users;
 
@@ -26,8 +28,9 @@ pub use events::{
 };
 pub use message::Message;
 pub use messenger::Messenger;
-pub use reading::{ConversationSummary, Freshness, TimelineItem};
+pub use reading::TimelineItem;
 pub use sending::Sending;
+pub use summary::{ConversationSummary, Freshness};
 pub use transport::TransportError;
 
 // What the signatures above speak of.

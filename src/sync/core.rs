@@ -1,5 +1,6 @@
 //! One match over [`Input`], handing parts to the parts.
 
+use super::fetching::Fetch;
 use super::ledger::Ledger;
 use super::link::{Link, Phase};
 use super::outbox::Outbox;
@@ -47,8 +48,8 @@ pub struct Core {
     pub(super) outbox: Outbox,
     /// Questions of the application that wait for the link, with the time they are given up.
     queries: VecDeque<(CommandId, Query, Uptime)>,
-    /// Conversations whose heads are to be compared, the most wanted first.
-    pub(super) heads: VecDeque<ConversationId>,
+    /// Parts of history that somebody waits for.
+    pub(super) fetches: Vec<Fetch>,
     /// Participants whose names are neither held nor asked for.
     pub(super) nameless: BTreeSet<UserId>,
     /// Users whose names are held.
@@ -100,10 +101,10 @@ impl Core {
             idempotent: false,
             pace: Pace::new(settings.rate),
             pending: Pending::default(),
-            ledger: Ledger::restore(saved.conversations),
+            ledger: Ledger::restore(saved.conversations, settings.history),
             outbox: Outbox::restore(saved.outbox, now.after(settings.quarantine)),
             queries: VecDeque::new(),
-            heads: VecDeque::new(),
+            fetches: Vec::new(),
             nameless: BTreeSet::new(),
             named: saved.users,
             asked_names: BTreeSet::new(),
@@ -175,6 +176,8 @@ impl Core {
                 self.ledger.set_focus(conversations);
                 self.answer(id, Ok(Reply::Done));
             }
+            Command::Fetch { conversation, range } => self.fetch(id, conversation, range),
+            Command::SetHistory(conversation, policy) => self.set_history(id, conversation, policy),
             Command::NetworkChanged => {
                 self.link.backoff.reset();
                 self.outbox.wake_all();
@@ -262,7 +265,7 @@ impl Core {
             || self.wants_own_user
             || self.may_send_entry()
             || (self.pending.catch_up_count() < CATCH_UP_WINDOW
-                && (!self.heads.is_empty()
+                && (self.ledger.heads_waiting() > 0
                     || !self.nameless.is_empty()
                     || (self.knows_own_user && self.ledger.is_wanting())))
     }
@@ -294,9 +297,8 @@ impl Core {
         if self.pending.catch_up_count() >= CATCH_UP_WINDOW {
             return false;
         }
-        if !self.heads.is_empty() {
-            let count = self.heads.len().min(CONVERSATIONS_MAX);
-            let waiting: BTreeSet<ConversationId> = self.heads.drain(..count).collect();
+        if self.ledger.heads_waiting() > 0 {
+            let waiting = self.ledger.take_heads(CONVERSATIONS_MAX);
             self.ask_heads(waiting, None);
             return true;
         }
@@ -409,7 +411,7 @@ impl Core {
         self.was_live = false;
         self.wants_own_user = false;
         self.idempotent = false;
-        self.heads.clear();
+        self.lose_fetches();
         self.nameless.clear();
         self.asked_names.clear();
         self.ledger.link_lost();
@@ -440,7 +442,10 @@ impl Core {
             Phase::Down { .. } => LinkState::Offline,
             Phase::Dialing | Phase::Greeting { .. } | Phase::LoggingIn { .. } => LinkState::Connecting,
             Phase::Ready if self.is_caught_up() => LinkState::Live,
-            Phase::Ready => LinkState::CatchingUp { missing: self.ledger.missing() },
+            Phase::Ready => {
+                let unchecked = (self.ledger.heads_waiting() + self.pending.heads_awaited()) as u64;
+                LinkState::CatchingUp { unchecked, missing: self.ledger.missing() }
+            }
         };
         if state != self.reported {
             self.reported = state.clone();
@@ -450,12 +455,8 @@ impl Core {
 
     fn is_caught_up(&self) -> bool {
         // Once live, reading heads again takes nothing back: only what it brings to light does.
-        let heads_compared = self.was_live || (self.heads.is_empty() && !self.pending.awaits_heads());
-        self.knows_own_user
-            && heads_compared
-            && !self.pending.awaits_history()
-            && !self.ledger.is_wanting()
-            && self.ledger.next_wake().is_none()
+        let heads_compared = self.was_live || (self.ledger.heads_waiting() == 0 && !self.pending.awaits_heads());
+        self.knows_own_user && heads_compared && self.ledger.missing() == 0
     }
 
     /// Stores, then tells, how an entry stands.

@@ -15,6 +15,7 @@
 mod catch_up;
 mod check;
 mod core;
+mod fetching;
 mod ledger;
 mod link;
 mod login;
@@ -29,7 +30,7 @@ pub use self::check::check_intent;
 pub use self::core::Core;
 
 use crate::model::{
-    ClientToken, Conversation, ConversationId, Credentials, Event, Intent, Membership, MessagingError, Notice,
+    ClientToken, Conversation, ConversationId, Credentials, Event, HistoryPolicy, Intent, Membership, MessagingError, Notice,
     OutboxEntry, Ranges, Sequence, SequenceRange, ServerAddress, Session, Timestamp, User, UserId, UserName,
 };
 use crate::protocol::{ClientFrame, RateLimit, ServerFrame, UserKey};
@@ -88,6 +89,16 @@ pub enum Command {
     Query(Query),
     /// These conversations are on screen: catch them up first. Replaces the earlier list.
     Focus(Vec<ConversationId>),
+    /// Fetch what is missing of a range, whatever the history policy wants. Answered when nothing of it is missing
+    /// any more, or with why it will not come now.
+    Fetch {
+        /// Where.
+        conversation: ConversationId,
+        /// Which positions; those above the head are left out.
+        range: SequenceRange,
+    },
+    /// Give a conversation a history policy of its own, or with `None` that of [`Settings::history`].
+    SetHistory(ConversationId, Option<HistoryPolicy>),
     /// The network may be back: try now.
     NetworkChanged,
 }
@@ -223,12 +234,14 @@ pub enum LinkState {
     Offline,
     /// Opening a connection, up to and including the login.
     Connecting,
-    /// Logged in; `missing` positions are still to be fetched, as far as known.
+    /// Logged in, and not everything that the history policies want is held.
     CatchingUp {
-        /// Positions of history not yet held.
+        /// Conversations whose newest sequence is still to be compared with the server's.
+        unchecked: u64,
+        /// Positions of history still to be fetched, as far as known.
         missing: u64,
     },
-    /// Everything the server has told of is held.
+    /// Everything the server has told of, and that the history policies want, is held.
     Live,
 }
 
@@ -269,6 +282,10 @@ pub enum Write {
         /// Up to and including this event.
         sequence: Sequence,
     },
+    /// A conversation's own history policy, or none any more.
+    History(ConversationId, Option<HistoryPolicy>),
+    /// Everything the server had told of was held at this time, by the clock of this machine.
+    WholeAt(Timestamp),
     /// Inserts an entry, or replaces the one with the same token.
     Outbox(OutboxEntry),
     /// Forgets an entry.
@@ -279,13 +296,14 @@ impl Write {
     /// Returns whether it must survive a power cut, because nobody can tell it to us again.
     pub const fn is_promise(&self) -> bool {
         match self {
-            Self::Session(_) | Self::Outbox(_) | Self::OutboxForget(_) => true,
+            Self::Session(_) | Self::History(..) | Self::Outbox(_) | Self::OutboxForget(_) => true,
             Self::User(_)
             | Self::Conversation(_)
             | Self::Membership(..)
             | Self::Events(..)
             | Self::Cover(..)
             | Self::Hole(..)
+            | Self::WholeAt(_)
             | Self::ReadMark { .. } => false,
         }
     }
@@ -321,6 +339,8 @@ pub struct SavedConversation {
     pub coverage: Ranges,
     /// When something last happened.
     pub last_activity: Timestamp,
+    /// Its own history policy, if it has one.
+    pub history: Option<HistoryPolicy>,
 }
 
 /// What the shell lets the user choose.
@@ -338,6 +358,8 @@ pub struct Settings {
     pub silence_limit: Duration,
     /// How often heads are asked for again on a quiet live link: a lost tail leaves no gap to see.
     pub tail_check_interval: Duration,
+    /// How much history of a conversation without a policy of its own is fetched without anybody asking.
+    pub history: HistoryPolicy,
 }
 
 impl Default for Settings {
@@ -352,6 +374,7 @@ impl Default for Settings {
             ping_interval: Duration::from_secs(5),
             silence_limit: Duration::from_secs(15),
             tail_check_interval: Duration::from_secs(120),
+            history: HistoryPolicy::Everything,
         }
     }
 }

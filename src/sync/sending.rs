@@ -190,6 +190,8 @@ impl Write {
             | Self::Cover(..)
             | Self::Hole(..)
             | Self::ReadMark { .. }
+            | Self::History(..)
+            | Self::WholeAt(_)
             | Self::Outbox(_)
             | Self::OutboxForget(_) => 0,
         }

@@ -3,6 +3,7 @@
 
 mod catch_up;
 mod first_chat;
+mod history;
 mod offline;
 mod outbox;
 mod raw;

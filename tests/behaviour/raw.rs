@@ -67,6 +67,21 @@ impl Raw {
         }
     }
 
+    /// Asks for one thing and waits until the server has done it.
+    pub(crate) async fn ask(&mut self, body: Request) {
+        self.requests += 1;
+        let request = RequestId::from_uuid(Uuid::from_u128(self.requests));
+        self.send(ClientFrame::Chat(ClientChat { request, body })).await;
+        loop {
+            if let ServerFrame::Chat(chat) = self.next().await
+                && chat.request == Some(request)
+            {
+                assert!(!matches!(chat.push, Push::Error { .. }), "refused: {:?}", chat.push);
+                return;
+            }
+        }
+    }
+
     /// Sends messages numbered as in `numbers` and waits until the server has answered each.
     pub(crate) async fn send_messages(&mut self, conversation: ConversationId, numbers: std::ops::Range<u32>) {
         let mut waiting = 0;

@@ -125,7 +125,7 @@ async fn until_done(
                     LinkState::SignedOut => {
                         return Err(Failure::environment("nobody is logged in").hint("backscroll login"));
                     }
-                    LinkState::CatchingUp { missing } => Some(missing),
+                    LinkState::CatchingUp { missing, .. } => Some(missing),
                     LinkState::Live | LinkState::Offline | LinkState::Connecting => None,
                 };
                 bar.set_message(name(&state));

@@ -331,7 +331,9 @@ pub(crate) fn tokens_after<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec
             | Write::Events(..)
             | Write::Cover(..)
             | Write::Hole(..)
-            | Write::ReadMark { .. } => {}
+            | Write::ReadMark { .. }
+            | Write::History(..)
+            | Write::WholeAt(_) => {}
         }
     }
     held

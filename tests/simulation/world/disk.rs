@@ -72,6 +72,8 @@ impl Disk {
                 }
                 // Marks are checked by the tests of the store; nothing here reads them.
                 Write::ReadMark { .. } => {}
+                // No device of the simulation has a policy or a clock.
+                Write::History(..) | Write::WholeAt(_) => {}
                 Write::Outbox(entry) => {
                     if let Some(before) = self.outbox.get(&entry.token) {
                         check_arrow(before.state, entry.state)?;
@@ -112,6 +114,7 @@ impl Disk {
             uber: held.description.as_ref().is_some_and(|described| described.uber),
             coverage: held.coverage.clone(),
             last_activity: held.last_activity,
+            history: None,
         });
         SavedState {
             session: self.session.clone(),
