@@ -1,0 +1,15 @@
+-- What came with whole catching up and the whole outbox. Each section says which.
+
+PRAGMA user_version = 2;              -- the number of this migration
+
+-- Catching up: history policies that single conversations have.
+CREATE TABLE history (
+    conversation  INTEGER PRIMARY KEY REFERENCES conversation (id) ON DELETE CASCADE,
+    depth         INTEGER CHECK (depth >= 0)                    -- newest positions wanted; NULL for all of them
+) STRICT;
+
+-- Catching up: when everything the server had told of was last known to be held. At most one row.
+CREATE TABLE whole (
+    id  INTEGER PRIMARY KEY CHECK (id = 1),
+    at  INTEGER NOT NULL                                        -- by the clock of this machine
+) STRICT;
