@@ -13,3 +13,14 @@ CREATE TABLE whole (
     id  INTEGER PRIMARY KEY CHECK (id = 1),
     at  INTEGER NOT NULL                                        -- by the clock of this machine
 ) STRICT;
+
+-- Look-ups: whom the user follows, as the server last told.
+CREATE TABLE subscription (
+    user_id  INTEGER PRIMARY KEY CHECK (user_id >= 0)
+) STRICT;
+
+-- Look-ups: the conversations anybody may join, as the server last listed them.
+CREATE TABLE public_conversation (
+    place  INTEGER PRIMARY KEY,                                 -- order in which the server listed them
+    uuid   BLOB NOT NULL UNIQUE CHECK (length(uuid) = 16)
+) STRICT;

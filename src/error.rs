@@ -1,7 +1,7 @@
 //! The public error, and the questions it answers.
 
 use crate::engine::TransportError;
-use crate::model::{ErrorClass, MessageId, MessagingError};
+use crate::model::{ErrorClass, MessagingError};
 use crate::store::StoreError;
 use crate::sync::Refusal;
 use std::sync::Arc;
@@ -29,12 +29,6 @@ pub enum Error {
     /// Nobody ever named a server, neither in the configuration nor at an earlier login.
     #[error("no server is named")]
     NoServer,
-    /// A part of the message was to stay as it is, and this store does not hold the message.
-    #[error("this store does not hold message {0}, so what should stay of it is not known")]
-    NotHeld(MessageId),
-    /// The message waits in the outbox; it can be cancelled, and changed once the server has it.
-    #[error("the message has not reached the server yet")]
-    NotSent,
     /// It is done, but which event did it is not known yet: it lies in a gap of the history held.
     #[error("done; the event that did it is still to be fetched")]
     EventUnknown,
@@ -56,8 +50,6 @@ impl Error {
             | Self::Offline { .. }
             | Self::Address(_)
             | Self::NoServer
-            | Self::NotHeld(_)
-            | Self::NotSent
             | Self::EventUnknown
             | Self::Cancelled
             | Self::Closed => None,
@@ -71,7 +63,7 @@ impl Error {
             Self::Refused(Refusal::Messaging(error)) => {
                 matches!(error.code.class(), ErrorClass::Later | ErrorClass::TooFast)
             }
-            Self::Offline { .. } | Self::NotSent | Self::NotHeld(_) => true,
+            Self::Offline { .. } => true,
             Self::Refused(_)
             | Self::Address(_)
             | Self::NoServer

@@ -98,7 +98,6 @@ impl From<Error> for Failure {
             }
             Error::NoServer => Self::usage(text).hint("name it: login --server wss://host:port/platform"),
             Error::Address(_) => Self::usage(text).hint("an address looks like wss://127.0.0.1:8443/platform"),
-            Error::NotSent => Self::no(text).hint("sync first"),
             _ => Self::no(text),
         }
     }

@@ -3,7 +3,7 @@
 use super::events::{ConversationEvent, ConversationServiceEvent, MessageEvent, MessengerEvent, RetransmitEvent};
 use super::{Messenger, Sending};
 use crate::error::Error;
-use crate::model::{self, Intent, Participant, RawJson, Sequence};
+use crate::model::{self, Intent, Participant, RawJson, Sequence, UserId};
 use crate::sync::{Command, Query, Reply};
 use std::ops::Deref;
 
@@ -52,13 +52,69 @@ impl Conversation {
         self.messenger.submit(Intent::SendMessage { conversation, text, payload }).await
     }
 
-    /// Adds participants: returns when the wish is durable. Works with no network.
+    /// Changes title, public join or custom data: returns when the wish is durable. Works with no network.
+    ///
+    /// `None` leaves a part as it is, whatever this object says of it, and an empty object erases custom data. What
+    /// stays is the server's, or taken from its newest description when the change leaves.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with code 10001 for no change at all or custom data that is too long, [`Error::Store`],
+    /// [`Error::Closed`].
+    pub async fn update(
+        &self,
+        title: Option<String>,
+        public_join: Option<bool>,
+        custom_data: Option<RawJson>,
+    ) -> Result<Sending<ConversationEvent>, Error> {
+        let conversation = self.data.id;
+        self.messenger.submit(Intent::EditConversation { conversation, title, public_join, custom_data }).await
+    }
+
+    /// Removes the conversation for everybody: returns when the wish is durable. Works with no network.
     ///
     /// # Errors
     ///
     /// [`Error::Refused`], [`Error::Store`], [`Error::Closed`].
+    pub async fn remove(&self) -> Result<Sending<ConversationEvent>, Error> {
+        self.messenger.submit(Intent::RemoveConversation(self.data.id)).await
+    }
+
+    /// Adds participants: returns when the wish is durable. Works with no network.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with code 21 or 22 for none or more than 1,000, [`Error::Store`], [`Error::Closed`].
     pub async fn add_participants(&self, participants: Vec<Participant>) -> Result<Sending<ConversationEvent>, Error> {
         self.messenger.submit(Intent::AddParticipants { conversation: self.data.id, participants }).await
+    }
+
+    /// Changes the rights of those listed: returns when the wish is durable. Works with no network.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_participants`](Self::add_participants).
+    pub async fn edit_participants(&self, participants: Vec<Participant>) -> Result<Sending<ConversationEvent>, Error> {
+        self.messenger.submit(Intent::EditParticipants { conversation: self.data.id, participants }).await
+    }
+
+    /// Removes participants: returns when the wish is durable. Works with no network.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_participants`](Self::add_participants).
+    pub async fn remove_participants(&self, users: Vec<UserId>) -> Result<Sending<ConversationEvent>, Error> {
+        self.messenger.submit(Intent::RemoveParticipants { conversation: self.data.id, users }).await
+    }
+
+    /// Tells the others that the user is writing. While there is no link it is dropped without an error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with code 10000 within ten seconds of the last time in this conversation, or with the
+    /// server's code; [`Error::Closed`].
+    pub async fn typing(&self) -> Result<(), Error> {
+        self.messenger.call(Command::Typing(self.data.id)).await.map(drop)
     }
 
     /// Marks everything up to and including `sequence` as read: returns when the wish is durable. Works with

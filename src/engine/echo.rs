@@ -1,57 +1,54 @@
 //! The local echo: what one's own work on its way will make of the messages people read.
 
-use crate::model::{Delivery, Intent, Message, OutboxEntry, OutboxState, Sequence, UserId};
+use crate::model::{Delivery, Intent, Message, MessageKey, OutboxEntry, OutboxState, RawJson, Sequence, UserId};
 
 /// Shows a message as it will be once the edits and removals on their way have arrived.
 ///
 /// Entries are taken in the order of acceptance. One that failed shows nothing: the message is what the
 /// server has, and the outbox says why.
 pub(crate) fn apply_pending(message: &mut Message, outbox: &[OutboxEntry]) {
-    if message.removed || message.id.is_none() {
-        return;
-    }
     for entry in outbox.iter().filter(|entry| is_under_way(entry.state)) {
-        match &entry.intent {
-            Intent::EditMessage { message: id, text, payload, .. } if message.id == Some(*id) => {
+        if message.removed || !is_about(entry, message) {
+            continue;
+        }
+        if let Intent::EditMessage { text, payload, .. } = &entry.intent {
+            if let Some(text) = text {
                 message.text.clone_from(text);
-                message.payload.clone_from(payload);
-                message.edited = true;
             }
-            Intent::RemoveMessage { message: id, .. } if message.id == Some(*id) => {
-                message.text.clear();
-                message.payload = None;
-                message.edited = false;
-                message.removed = true;
+            if let Some(payload) = payload {
+                message.payload = Some(payload.clone()).filter(|payload| *payload != RawJson::empty_array());
             }
-            Intent::EditMessage { .. }
-            | Intent::RemoveMessage { .. }
-            | Intent::CreateConversation(_)
-            | Intent::AddParticipants { .. }
-            | Intent::SendMessage { .. }
-            | Intent::MarkAsRead { .. } => continue,
+            message.edited = true;
+        } else {
+            message.text.clear();
+            message.payload = None;
+            message.edited = false;
+            message.removed = true;
         }
         message.delivery = delivery_of(entry.state);
     }
 }
 
+/// Returns whether an entry changes or removes this message.
+fn is_about(entry: &OutboxEntry, message: &Message) -> bool {
+    entry.intent.message().is_some_and(|key| match key {
+        MessageKey::Id(id) => message.id == Some(id),
+        MessageKey::Token(token) => message.token == Some(token),
+    })
+}
+
 /// Returns the message that an entry will make; `None` for any other entry, and for one that is done.
 pub(crate) fn message_of(entry: &OutboxEntry, me: Option<UserId>) -> Option<Message> {
-    match &entry.intent {
-        Intent::SendMessage { conversation, text, payload } if entry.state != OutboxState::Settled => {
-            let mut message = Message::recreate(None, *conversation, text.clone(), payload.clone(), Sequence::ZERO);
-            message.sender = me;
-            message.timestamp = entry.queued_at;
-            message.delivery = delivery_of(entry.state);
-            message.token = Some(entry.token);
-            Some(message)
-        }
-        Intent::SendMessage { .. }
-        | Intent::CreateConversation(_)
-        | Intent::AddParticipants { .. }
-        | Intent::EditMessage { .. }
-        | Intent::RemoveMessage { .. }
-        | Intent::MarkAsRead { .. } => None,
+    let Intent::SendMessage { conversation, text, payload } = &entry.intent else { return None };
+    if entry.state == OutboxState::Settled {
+        return None;
     }
+    let mut message = Message::recreate(None, *conversation, text.clone(), payload.clone(), Sequence::ZERO);
+    message.sender = me;
+    message.timestamp = entry.queued_at;
+    message.delivery = delivery_of(entry.state);
+    message.token = Some(entry.token);
+    Some(message)
 }
 
 const fn is_under_way(state: OutboxState) -> bool {
@@ -74,7 +71,7 @@ const fn delivery_of(state: OutboxState) -> Delivery {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ClientToken, ConversationId, MessageId, RawJson, RequestId, Timestamp};
+    use crate::model::{ClientToken, ConversationId, MessageId, RequestId, Timestamp};
     use uuid::Uuid;
 
     const ROOM: ConversationId = ConversationId::from_uuid(Uuid::from_u128(1));
@@ -95,7 +92,8 @@ mod tests {
     }
 
     fn edit(text: &str) -> Intent {
-        Intent::EditMessage { conversation: ROOM, message: MESSAGE, text: text.to_owned(), payload: None }
+        let (text, payload) = (Some(text.to_owned()), Some(RawJson::empty_array()));
+        Intent::EditMessage { conversation: ROOM, message: MessageKey::Id(MESSAGE), text, payload }
     }
 
     fn stored() -> Message {
@@ -120,7 +118,7 @@ mod tests {
     #[test]
     fn a_removal_under_way_leaves_no_content() {
         let mut message = stored();
-        let removal = Intent::RemoveMessage { conversation: ROOM, message: MESSAGE };
+        let removal = Intent::RemoveMessage { conversation: ROOM, message: MessageKey::Id(MESSAGE) };
         apply_pending(&mut message, &[entry(removal, OutboxState::Uncertain)]);
         assert!(message.removed && message.text.is_empty() && message.payload.is_none());
         assert_eq!(message.delivery, Delivery::Uncertain);

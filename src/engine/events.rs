@@ -29,6 +29,8 @@ pub enum MessengerEvent {
     User(UserEvent),
     /// Somebody came or went.
     Status(StatusEvent),
+    /// The user follows more or fewer people.
+    Subscription(SubscriptionEvent),
     /// Something of one's own moved on its way to the server.
     Outbox(OutboxEvent),
     /// A numbered event of a kind this version does not know; nothing of it is lost.
@@ -67,6 +69,12 @@ pub enum MessengerEventType {
     EditUser,
     /// `onSetStatus`
     SetStatus,
+    /// `onSubscribe`
+    Subscribe,
+    /// `onUnsubscribe`
+    Unsubscribe,
+    /// `onGetSubscriptionList`
+    GetSubscriptions,
 }
 
 /// A conversation was made, changed or removed.
@@ -139,6 +147,22 @@ pub struct StatusEvent {
     pub timestamp: Timestamp,
 }
 
+/// The user follows more or fewer people, or asked whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubscriptionEvent {
+    /// Which kind.
+    pub kind: MessengerEventType,
+    /// Whom it is about.
+    pub users: Vec<UserId>,
+}
+
+/// The conversations that anybody may join.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConversationListEvent {
+    /// In the server's order.
+    pub conversations: Vec<ConversationId>,
+}
+
 /// Something of one's own moved on its way to the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboxEvent {
@@ -170,6 +194,7 @@ impl MessengerEvent {
             Self::ConversationService(event) => Some(event.kind),
             Self::User(_) => Some(MessengerEventType::EditUser),
             Self::Status(_) => Some(MessengerEventType::SetStatus),
+            Self::Subscription(event) => Some(event.kind),
             Self::Outbox(_) | Self::Unknown(_) | Self::Lagged { .. } => None,
         }
     }
@@ -199,8 +224,12 @@ impl MessengerEvent {
         }
     }
 
-    const fn from_notice(notice: &Notice) -> Self {
+    fn from_notice(notice: &Notice) -> Self {
+        let subscription =
+            |kind, users: &[UserId]| Self::Subscription(SubscriptionEvent { kind, users: users.to_vec() });
         match *notice {
+            Notice::Subscribed(ref users) => subscription(MessengerEventType::Subscribe, users),
+            Notice::Unsubscribed(ref users) => subscription(MessengerEventType::Unsubscribe, users),
             Notice::Typing { conversation, user } => Self::ConversationService(ConversationServiceEvent {
                 kind: MessengerEventType::Typing,
                 conversation,

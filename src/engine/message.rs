@@ -3,7 +3,7 @@
 use super::events::MessageEvent;
 use super::{Messenger, Sending};
 use crate::error::Error;
-use crate::model::{self, Intent, MessageId, RawJson};
+use crate::model::{self, ErrorCode, Intent, MessageKey, MessagingError, RawJson};
 use std::ops::Deref;
 
 /// A message as it was at one moment, with what can be done about it.
@@ -35,40 +35,33 @@ impl Message {
 
     /// Changes the message: returns when the wish is durable. Works with no network.
     ///
-    /// `None` leaves a part as it is, an empty array erases the payload. What stays is taken from the
-    /// engine's own newest state, edits under way included, never from this object, which may lack it.
+    /// `None` leaves a part as it is, whatever this object says of it, and an empty array erases the payload. What
+    /// stays is the server's, or taken from the engine's own newest state when the change leaves. A message that has
+    /// not left yet is changed before it does: then the handle is that of the message.
     ///
     /// # Errors
     ///
-    /// [`Error::NotSent`] before the server has given the message its id, [`Error::NotHeld`] when a part should
-    /// stay and the store does not hold the message, else as
+    /// [`Error::Refused`] with code 10001 for no change at all, else as
     /// [`send_message`](super::Conversation::send_message).
     pub async fn update(&self, text: Option<String>, payload: Option<RawJson>) -> Result<Sending<MessageEvent>, Error> {
-        let message = self.sent_id()?;
-        let (text, payload) = match (text, payload) {
-            (Some(text), Some(payload)) => (text, Some(payload)),
-            (text, payload) => {
-                let newest =
-                    self.messenger.message(self.data.conversation, message).await?.ok_or(Error::NotHeld(message))?;
-                (text.unwrap_or_else(|| newest.text.clone()), payload.or_else(|| newest.payload.clone()))
-            }
-        };
-        let conversation = self.data.conversation;
+        let (conversation, message) = (self.data.conversation, self.key()?);
         self.messenger.submit(Intent::EditMessage { conversation, message, text, payload }).await
     }
 
-    /// Removes the message for everybody: returns when the wish is durable. Works with no network.
+    /// Removes the message for everybody: returns when the wish is durable. Works with no network. A message that
+    /// has not left yet never will.
     ///
     /// # Errors
     ///
-    /// [`Error::NotSent`] before the server has given the message its id: cancel the sending instead.
-    /// Else as [`send_message`](super::Conversation::send_message).
+    /// As [`send_message`](super::Conversation::send_message).
     pub async fn remove(&self) -> Result<Sending<MessageEvent>, Error> {
-        let message = self.sent_id()?;
-        self.messenger.submit(Intent::RemoveMessage { conversation: self.data.conversation, message }).await
+        let (conversation, message) = (self.data.conversation, self.key()?);
+        self.messenger.submit(Intent::RemoveMessage { conversation, message }).await
     }
 
-    fn sent_id(&self) -> Result<MessageId, Error> {
-        self.data.id.ok_or(Error::NotSent)
+    fn key(&self) -> Result<MessageKey, Error> {
+        let unsent = self.data.token.map(MessageKey::Token);
+        let key = self.data.id.map(MessageKey::Id).or(unsent);
+        key.ok_or_else(|| MessagingError::from(ErrorCode::MessageDoesNotExist).into())
     }
 }

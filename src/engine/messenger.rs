@@ -4,19 +4,18 @@ use super::clock::{self, Clock};
 use super::driver::{self, Call, Driver};
 use super::events::{
     self, Callbacks, ConversationEvent, ConversationServiceEvent, MessageEvent, MessengerEvent, MessengerEventType,
-    StatusEvent, Subscription, UserEvent,
+    StatusEvent, Subscription, SubscriptionEvent, UserEvent,
 };
 use super::open_store::OpenStore;
 use super::sending::{Ending, Outcome};
 use super::transport::Dialer;
-use super::{Config, Conversation, Message, Sending};
+use super::{Config, Sending};
 use crate::error::Error;
 use crate::model::{
-    self, ConversationConfig, ConversationId, Credentials, ErrorCode, HistoryPolicy, Intent, MessageId, MessagingError, OutboxEntry,
-    RawJson, Sequence, ServerAddress, Session, Timestamp, UserId, UserName,
+    ClientToken, ConversationId, Credentials, HistoryPolicy, Intent, OutboxEntry, ServerAddress, Session, UserId,
+    UserName,
 };
-use crate::protocol::CONVERSATIONS_MAX;
-use crate::sync::{Command, LinkState, Query, Reply, Signal};
+use crate::sync::{Command, LinkState, Reply, Signal};
 use futures_util::Stream;
 use std::path::PathBuf;
 use std::sync::{Arc, Once, Weak};
@@ -206,72 +205,6 @@ impl Messenger {
         self.call(Command::Focus(conversations)).await.map(drop)
     }
 
-    /// Makes a conversation: returns when the wish is durable. Works with no network.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Refused`] when a limit is broken, [`Error::Store`], [`Error::Closed`].
-    pub async fn create_conversation(&self, config: ConversationConfig) -> Result<Sending<ConversationEvent>, Error> {
-        self.submit(Intent::CreateConversation(config)).await
-    }
-
-    /// Asks the server for a conversation.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Refused`] with code 8 when the server knows no such conversation, [`Error::Offline`],
-    /// [`Error::Closed`].
-    pub async fn get_conversation(&self, id: ConversationId) -> Result<Conversation, Error> {
-        let known = self.get_conversations(vec![id]).await?;
-        known.into_iter().next().ok_or_else(|| MessagingError::from(ErrorCode::ConversationDoesNotExist).into())
-    }
-
-    /// Asks the server for up to 30 conversations; those it does not know are absent.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Refused`] with code 21 for none or more than 30, before anything is sent;
-    /// [`Error::Offline`], [`Error::Closed`].
-    pub async fn get_conversations(&self, ids: Vec<ConversationId>) -> Result<Vec<Conversation>, Error> {
-        if ids.is_empty() || ids.len() > CONVERSATIONS_MAX {
-            return Err(MessagingError::from(ErrorCode::RequestedNumberTooBigOr0).into());
-        }
-        let Reply::Conversations(known) = self.call(Command::Query(Query::Conversations(ids))).await? else {
-            unreachable!("a question about conversations is answered with conversations");
-        };
-        Ok(known.into_iter().map(|data| Conversation::new(self, data)).collect())
-    }
-
-    /// Rebuilds a conversation from what an application kept of it: no network, no disk.
-    ///
-    /// The same function rebuilds the rows of the engine's own file. What is not known may be left at
-    /// its default; nothing done through the object erases what it lacks.
-    pub fn recreate_conversation(
-        &self,
-        id: ConversationId,
-        config: ConversationConfig,
-        last_sequence: Sequence,
-        last_update: Timestamp,
-        created_at: Timestamp,
-    ) -> Conversation {
-        let data = model::Conversation::recreate(id, config, last_sequence, last_update, created_at);
-        Conversation::new(self, data)
-    }
-
-    /// Rebuilds a message from what an application kept of it: no network, no disk.
-    ///
-    /// As [`recreate_conversation`](Self::recreate_conversation); an unknown `sequence` is zero.
-    pub fn recreate_message(
-        &self,
-        id: MessageId,
-        conversation: ConversationId,
-        text: impl Into<String>,
-        payload: Option<RawJson>,
-        sequence: Sequence,
-    ) -> Message {
-        Message::new(self, model::Message::recreate(Some(id), conversation, text.into(), payload, sequence))
-    }
-
     /// Returns what happens from now on, as typed events, each told after it is on disk.
     ///
     /// A consumer that falls more than 4,096 events behind is told so by [`MessengerEvent::Lagged`].
@@ -294,6 +227,26 @@ impl Messenger {
         subscription
     }
 
+    /// Tries again what the server refused, by the token under which the outbox lists it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with [`Refusal::TooLate`](crate::sync::Refusal::TooLate) when it was not refused,
+    /// [`Error::Store`], [`Error::Closed`].
+    pub async fn retry(&self, token: ClientToken) -> Result<Sending<OutboxEntry>, Error> {
+        self.begin(Command::Retry(token)).await
+    }
+
+    /// Takes back what has not left, or was refused, by the token under which the outbox lists it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with [`Refusal::TooLate`](crate::sync::Refusal::TooLate) when it may have arrived,
+    /// [`Error::Store`], [`Error::Closed`].
+    pub async fn cancel(&self, token: ClientToken) -> Result<(), Error> {
+        self.call(Command::Cancel(token)).await.map(drop)
+    }
+
     /// Runs a command of the core.
     pub(crate) async fn call(&self, command: Command) -> Result<Reply, Error> {
         let (answer, reply) = oneshot::channel();
@@ -311,7 +264,11 @@ impl Messenger {
 
     /// Makes an intent durable.
     pub(crate) async fn submit<T: Outcome>(&self, intent: Intent) -> Result<Sending<T>, Error> {
-        let command = Command::Submit { token: clock::token(), intent, queued_at: clock::time_of_day() };
+        self.begin(Command::Submit { token: clock::token(), intent, queued_at: clock::time_of_day() }).await
+    }
+
+    /// Runs a command that sets an entry of the outbox on its way.
+    async fn begin<T: Outcome>(&self, command: Command) -> Result<Sending<T>, Error> {
         let ((answer, reply), (end, ending)) = (oneshot::channel(), oneshot::channel());
         let call = Call::Command { command, answer, ending: Some(end) };
         self.shared.calls.send(call).await.map_err(|_| Error::Closed)?;
@@ -367,6 +324,10 @@ callbacks! {
     on_edit_user: User(UserEvent) of EditUser;
     /// Tells who came or went.
     on_set_status: Status(StatusEvent) of SetStatus;
+    /// Tells whom the user follows from now on, by whatever device.
+    on_subscribe: Subscription(SubscriptionEvent) of Subscribe;
+    /// Tells whom the user follows no longer, by whatever device.
+    on_unsubscribe: Subscription(SubscriptionEvent) of Unsubscribe;
 }
 
 async fn call_back(callbacks: Callbacks, mut events: impl Stream<Item = MessengerEvent> + Unpin) {

@@ -7,6 +7,7 @@
 mod clock;
 mod config;
 mod conversation;
+mod conversations;
 mod driver;
 mod echo;
 mod events;
@@ -23,8 +24,8 @@ mod users;
 pub use config::Config;
 pub use conversation::Conversation;
 pub use events::{
-    ConversationEvent, ConversationServiceEvent, MessageEvent, MessengerEvent, MessengerEventType, OutboxEvent,
-    RetransmitEvent, StatusEvent, Subscription, UserEvent,
+    ConversationEvent, ConversationListEvent, ConversationServiceEvent, MessageEvent, MessengerEvent,
+    MessengerEventType, OutboxEvent, RetransmitEvent, StatusEvent, Subscription, SubscriptionEvent, UserEvent,
 };
 pub use message::Message;
 pub use messenger::Messenger;

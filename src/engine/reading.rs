@@ -3,7 +3,7 @@
 use super::{ConversationSummary, Message, Messenger, echo};
 use crate::error::Error;
 use crate::model::{
-    ConversationId, Event, Intent, MessageId, OutboxEntry, Sequence, SequenceRange, User, UserId, UserName,
+    ConversationId, Event, Intent, MessageId, MessageKey, OutboxEntry, Sequence, SequenceRange, User, UserId, UserName,
 };
 use crate::store::{ConversationRow, Finding, HoleRow, Item, Overview, Reader, StoreError, Window};
 
@@ -101,6 +101,16 @@ impl Messenger {
         self.read(move |reader| reader.user_named(&name)).await
     }
 
+    /// Returns whom the user follows, as the server last told, by rising number.
+    pub async fn subscriptions(&self) -> Result<Vec<UserId>, Error> {
+        self.read(|reader| reader.subscriptions()).await
+    }
+
+    /// Returns the conversations that anybody may join, as the server last listed them.
+    pub async fn public_conversations(&self) -> Result<Vec<ConversationId>, Error> {
+        self.read(|reader| reader.public_conversations()).await
+    }
+
     /// Returns the file in numbers. Counts rows: not for every frame of a screen.
     pub async fn overview(&self) -> Result<Overview, Error> {
         self.read(|reader| reader.overview()).await
@@ -191,16 +201,10 @@ fn settling_event(reader: &Reader<'_>, entry: &OutboxEntry) -> Result<Option<Eve
         (Some(sequence), _) => Some(sequence),
         (None, Intent::CreateConversation(_)) => Some(Sequence::FIRST),
         // Refused because it was removed before: the event is that of the first removal.
-        (None, Intent::RemoveMessage { message, .. }) => {
+        (None, Intent::RemoveMessage { message: MessageKey::Id(message), .. }) => {
             reader.message(conversation, *message)?.filter(|message| message.removed).map(|message| message.revision)
         }
-        (
-            None,
-            Intent::AddParticipants { .. }
-            | Intent::SendMessage { .. }
-            | Intent::EditMessage { .. }
-            | Intent::MarkAsRead { .. },
-        ) => None,
+        (None, _) => None,
     };
     let Some(range) = sequence.and_then(SequenceRange::single) else { return Ok(None) };
     Ok(reader.events(conversation, range)?.pop())

@@ -1,6 +1,8 @@
 //! The handle of something on its way to the server.
 
-use super::events::{ConversationEvent, ConversationServiceEvent, MessageEvent, MessengerEventType};
+use super::events::{
+    ConversationEvent, ConversationServiceEvent, MessageEvent, MessengerEventType, SubscriptionEvent, UserEvent,
+};
 use super::{Messenger, messenger::Accepted};
 use crate::error::Error;
 use crate::model::{Action, ClientToken, ErrorCode, Event, Intent, OutboxEntry, Sequence};
@@ -107,14 +109,9 @@ impl Outcome for MessageEvent {
 
 impl Outcome for ConversationEvent {
     async fn of(messenger: &Messenger, entry: OutboxEntry, event: Option<Event>) -> Result<Self, Error> {
-        let made = match entry.intent {
-            Intent::CreateConversation(_) => entry.settlement.and_then(|settlement| settlement.conversation),
-            Intent::AddParticipants { .. }
-            | Intent::SendMessage { .. }
-            | Intent::EditMessage { .. }
-            | Intent::RemoveMessage { .. }
-            | Intent::MarkAsRead { .. } => None,
-        };
+        let made = matches!(entry.intent, Intent::CreateConversation(_))
+            .then(|| entry.settlement.and_then(|settlement| settlement.conversation))
+            .flatten();
         let event = match event {
             Some(event) => Some(event),
             None => messenger.settling_event(entry).await?,
@@ -141,5 +138,30 @@ impl Outcome for ConversationServiceEvent {
     async fn of(messenger: &Messenger, entry: OutboxEntry, _event: Option<Event>) -> Result<Self, Error> {
         let Intent::MarkAsRead { conversation, sequence } = entry.intent else { return Err(Error::EventUnknown) };
         Ok(Self { kind: MessengerEventType::Read, conversation, initiator: messenger.my_id(), sequence })
+    }
+}
+
+impl Outcome for UserEvent {
+    async fn of(messenger: &Messenger, _entry: OutboxEntry, _event: Option<Event>) -> Result<Self, Error> {
+        // What was answered was stored before.
+        let me = messenger.my_id().ok_or(Error::EventUnknown)?;
+        let user = messenger.user(me).await?.ok_or(Error::EventUnknown)?;
+        Ok(Self { user })
+    }
+}
+
+impl Outcome for SubscriptionEvent {
+    async fn of(_messenger: &Messenger, entry: OutboxEntry, _event: Option<Event>) -> Result<Self, Error> {
+        if let Intent::Subscribe(users) = entry.intent {
+            return Ok(Self { kind: MessengerEventType::Subscribe, users });
+        }
+        let users = if let Intent::Unsubscribe(users) = entry.intent { users } else { Vec::new() };
+        Ok(Self { kind: MessengerEventType::Unsubscribe, users })
+    }
+}
+
+impl Outcome for OutboxEntry {
+    async fn of(_messenger: &Messenger, entry: Self, _event: Option<Event>) -> Result<Self, Error> {
+        Ok(entry)
     }
 }

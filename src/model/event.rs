@@ -136,4 +136,8 @@ pub enum Notice {
         /// When.
         timestamp: Timestamp,
     },
+    /// The user follows more people, by whatever device.
+    Subscribed(Vec<UserId>),
+    /// The user follows fewer people, by whatever device.
+    Unsubscribed(Vec<UserId>),
 }

@@ -13,7 +13,7 @@ mod wire;
 
 pub use codec::{ClientFault, DecodeError, decode_client, decode_server, encode_client, encode_server};
 pub use limits::*;
-pub use push::{Header, Push, ServerChat};
+pub use push::{Head, Header, Push, ServerChat};
 pub use request::{ClientChat, Request, UserKey};
 pub use rpc::{Announcement, ClientRpc, LoginOptions, RateLimit, ServerRpc};
 

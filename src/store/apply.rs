@@ -69,6 +69,21 @@ impl Transaction<'_> {
                 coverage::set_whole_at(self.connection, *at)?;
                 self.touched(Change::Session);
             }
+            Write::Subscriptions(users) => {
+                people::set_subscriptions(self.connection, users)?;
+                self.touched_own_user()?;
+            }
+            Write::Subscribed(users) => {
+                people::subscribe(self.connection, users)?;
+                self.touched_own_user()?;
+            }
+            Write::Unsubscribed(users) => {
+                people::unsubscribe(self.connection, users)?;
+                self.touched_own_user()?;
+            }
+            Write::PublicConversations(conversations) => {
+                conversations::set_public(self.connection, conversations)?;
+            }
             Write::Outbox(entry) => {
                 outbox::set(self.connection, entry)?;
                 self.touched(Change::Outbox(entry.token));
@@ -90,6 +105,13 @@ impl Transaction<'_> {
         self.touched(Change::Conversation(conversation));
     }
 
+    /// Whom the user follows counts as a fact about the user.
+    fn touched_own_user(&mut self) -> Result<(), StoreError> {
+        let own = self.own_user()?;
+        self.changes.extend(own.map(Change::User));
+        Ok(())
+    }
+
     /// Returns whose store it is; `None` before the server has told.
     pub(super) fn own_user(&mut self) -> Result<Option<UserId>, StoreError> {
         match self.own_user {
@@ -98,7 +120,8 @@ impl Transaction<'_> {
         }
     }
 
-    /// Returns the local number of a conversation; an unknown one gets a bare row.
+    /// Returns the local number of a conversation; an unknown one gets a bare row, in which the user is a stranger: a
+    /// read mark of one's own, for example, may name a conversation that does not exist.
     pub(super) fn local(&mut self, conversation: ConversationId) -> Result<LocalId, StoreError> {
         const DOING: &str = "number a conversation";
         if let Some((latest, local)) = self.latest
@@ -119,9 +142,11 @@ impl Transaction<'_> {
                     .prepare_cached(
                         "INSERT INTO conversation (uuid, title, custom_data, direct, public_join, uber, created_at,
                              last_update, described_at, membership, head, own_read, unread, last_activity)
-                         VALUES (?1, '', '{}', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+                         VALUES (?1, '', '{}', 0, 0, 0, 0, 0, 0, ?2, 0, 0, 0, 0)",
                     )
-                    .and_then(|mut insert| insert.insert([conversation]))
+                    .and_then(|mut insert| {
+                        insert.insert(params![conversation, conversations::membership_column(Membership::Stranger)])
+                    })
                     .doing(DOING)?
             }
         };

@@ -181,7 +181,29 @@ pub(super) fn own_read(connection: &Connection, local: LocalId) -> Result<Sequen
         .doing("read a read mark")
 }
 
+/// Replaces the list of conversations that anybody may join.
+pub(super) fn set_public(connection: &Connection, conversations: &[ConversationId]) -> Result<(), StoreError> {
+    const DOING: &str = "store the public conversations";
+    connection
+        .prepare_cached("DELETE FROM public_conversation")
+        .and_then(|mut delete| delete.execute([]))
+        .doing(DOING)?;
+    // One listed twice is a server fault: the first mention stays.
+    let mut insert = connection
+        .prepare_cached("INSERT OR IGNORE INTO public_conversation (place, uuid) VALUES (?1, ?2)")
+        .doing(DOING)?;
+    (0_i64..).zip(conversations).try_for_each(|(place, id)| insert.execute(params![place, id]).map(drop)).doing(DOING)
+}
+
 impl Reader<'_> {
+    /// Returns the conversations that anybody may join, as the server last listed them and in its order.
+    pub fn public_conversations(&self) -> Result<Vec<ConversationId>, StoreError> {
+        self.connection
+            .prepare_cached("SELECT uuid FROM public_conversation ORDER BY place")
+            .and_then(|mut select| select.query_map([], |row| row.get(0))?.collect())
+            .doing("read the public conversations")
+    }
+
     /// Returns one conversation, or `None` when it is unknown.
     pub fn conversation(&self, id: ConversationId) -> Result<Option<ConversationRow>, StoreError> {
         let rows = read_rows(

@@ -247,12 +247,22 @@ impl Reader<'_> {
         Ok(gaps)
     }
 
-    /// Returns the holes, of one conversation or of all, rising in each.
+    /// Returns the holes, of one conversation or of all, rising in each; neighbours for the same reason are one.
     pub fn holes(&self, only: Option<ConversationId>) -> Result<Vec<HoleRow>, StoreError> {
         let mut rows = Vec::new();
         for (conversation, local, _) in self.heads(only)? {
-            let holes = holes(self.connection, local)?;
-            rows.extend(holes.into_iter().map(|(range, reason)| HoleRow { conversation, range, reason }));
+            for (range, reason) in holes(self.connection, local)? {
+                // What was found out answer by answer is one hole to people.
+                let melted = rows.pop_if(|row: &mut HoleRow| {
+                    row.conversation == conversation && row.reason == reason && row.range.last().next() == range.first()
+                });
+                let first = melted.map_or(range.first(), |row| row.range.first());
+                rows.extend(SequenceRange::new(first, range.last()).map(|range| HoleRow {
+                    conversation,
+                    range,
+                    reason,
+                }));
+            }
         }
         Ok(rows)
     }

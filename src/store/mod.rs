@@ -25,6 +25,7 @@ mod conversations;
 mod coverage;
 mod error;
 mod events;
+mod intent;
 mod log;
 mod lookup;
 mod messages;

@@ -2,13 +2,10 @@
 
 use super::connections::Reader;
 use super::error::{Doing, StoreError};
+use super::intent::StoredIntent;
 use super::value::{Checksum, Columns};
-use crate::model::{
-    ClientToken, ConversationConfig, ConversationId, ErrorCode, Intent, MessageId, MessagingError, OutboxEntry,
-    OutboxState, Participant, Permissions, RawJson, RequestId, Sequence, Settlement, UserId,
-};
+use crate::model::{ClientToken, ErrorCode, MessagingError, OutboxEntry, OutboxState, RequestId, Settlement};
 use rusqlite::{Connection, Row, params};
-use serde::{Deserialize, Serialize};
 
 /// How many settled entries are kept, the newest, so that a late question finds its answer.
 pub(super) const SETTLED_KEPT: i64 = 256;
@@ -174,108 +171,5 @@ impl Reader<'_> {
             entries.push(entry_of(row)?);
         }
         Ok(entries)
-    }
-}
-
-/// User, permissions, last read.
-type StoredParticipant = (UserId, u32, Sequence);
-
-/// An intent in the JSON of its row.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum StoredIntent {
-    CreateConversation {
-        title: String,
-        participants: Vec<StoredParticipant>,
-        direct: bool,
-        public_join: bool,
-        uber: bool,
-        custom_data: RawJson,
-    },
-    AddParticipants {
-        conversation: ConversationId,
-        participants: Vec<StoredParticipant>,
-    },
-    SendMessage {
-        conversation: ConversationId,
-        text: String,
-        payload: Option<RawJson>,
-    },
-    EditMessage {
-        conversation: ConversationId,
-        message: MessageId,
-        text: String,
-        payload: Option<RawJson>,
-    },
-    RemoveMessage {
-        conversation: ConversationId,
-        message: MessageId,
-    },
-    MarkAsRead {
-        conversation: ConversationId,
-        sequence: Sequence,
-    },
-}
-
-fn to_stored(participants: &[Participant]) -> Vec<StoredParticipant> {
-    participants.iter().map(|one| (one.user, one.permissions.bits(), one.last_read)).collect()
-}
-
-fn from_stored(participants: Vec<StoredParticipant>) -> Vec<Participant> {
-    let participant =
-        |(user, bits, last_read)| Participant { user, permissions: Permissions::from_bits(bits), last_read };
-    participants.into_iter().map(participant).collect()
-}
-
-impl From<&Intent> for StoredIntent {
-    fn from(intent: &Intent) -> Self {
-        match intent.clone() {
-            Intent::CreateConversation(config) => Self::CreateConversation {
-                title: config.title,
-                participants: to_stored(&config.participants),
-                direct: config.direct,
-                public_join: config.public_join,
-                uber: config.uber,
-                custom_data: config.custom_data,
-            },
-            Intent::AddParticipants { conversation, participants } => {
-                Self::AddParticipants { conversation, participants: to_stored(&participants) }
-            }
-            Intent::SendMessage { conversation, text, payload } => Self::SendMessage { conversation, text, payload },
-            Intent::EditMessage { conversation, message, text, payload } => {
-                Self::EditMessage { conversation, message, text, payload }
-            }
-            Intent::RemoveMessage { conversation, message } => Self::RemoveMessage { conversation, message },
-            Intent::MarkAsRead { conversation, sequence } => Self::MarkAsRead { conversation, sequence },
-        }
-    }
-}
-
-impl From<StoredIntent> for Intent {
-    fn from(stored: StoredIntent) -> Self {
-        match stored {
-            StoredIntent::CreateConversation { title, participants, direct, public_join, uber, custom_data } => {
-                let participants = from_stored(participants);
-                Self::CreateConversation(ConversationConfig {
-                    title,
-                    participants,
-                    direct,
-                    public_join,
-                    uber,
-                    custom_data,
-                })
-            }
-            StoredIntent::AddParticipants { conversation, participants } => {
-                Self::AddParticipants { conversation, participants: from_stored(participants) }
-            }
-            StoredIntent::SendMessage { conversation, text, payload } => {
-                Self::SendMessage { conversation, text, payload }
-            }
-            StoredIntent::EditMessage { conversation, message, text, payload } => {
-                Self::EditMessage { conversation, message, text, payload }
-            }
-            StoredIntent::RemoveMessage { conversation, message } => Self::RemoveMessage { conversation, message },
-            StoredIntent::MarkAsRead { conversation, sequence } => Self::MarkAsRead { conversation, sequence },
-        }
     }
 }

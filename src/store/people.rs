@@ -103,6 +103,27 @@ pub(super) fn set_user(connection: &Connection, user: &User) -> Result<(), Store
     Ok(())
 }
 
+pub(super) fn set_subscriptions(connection: &Connection, users: &[UserId]) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("DELETE FROM subscription")
+        .and_then(|mut delete| delete.execute([]))
+        .doing("forget subscriptions")?;
+    subscribe(connection, users)
+}
+
+pub(super) fn subscribe(connection: &Connection, users: &[UserId]) -> Result<(), StoreError> {
+    const DOING: &str = "store subscriptions";
+    let mut insert =
+        connection.prepare_cached("INSERT OR IGNORE INTO subscription (user_id) VALUES (?1)").doing(DOING)?;
+    users.iter().try_for_each(|user| insert.execute([user]).map(drop)).doing(DOING)
+}
+
+pub(super) fn unsubscribe(connection: &Connection, users: &[UserId]) -> Result<(), StoreError> {
+    const DOING: &str = "forget subscriptions";
+    let mut delete = connection.prepare_cached("DELETE FROM subscription WHERE user_id = ?1").doing(DOING)?;
+    users.iter().try_for_each(|user| delete.execute([user]).map(drop)).doing(DOING)
+}
+
 fn uuids_to_bytes(ids: &[ConversationId]) -> Vec<u8> {
     ids.iter().flat_map(|id| *id.as_uuid().as_bytes()).collect()
 }
@@ -201,6 +222,14 @@ impl Reader<'_> {
             .doing(DOING)?;
         let mut rows = select.query([id]).doing(DOING)?;
         rows.next().doing(DOING)?.map(user_of).transpose()
+    }
+
+    /// Returns whom the user follows, as the server last told, by rising number.
+    pub fn subscriptions(&self) -> Result<Vec<UserId>, StoreError> {
+        self.connection
+            .prepare_cached("SELECT user_id FROM subscription ORDER BY user_id")
+            .and_then(|mut select| select.query_map([], |row| row.get(0))?.collect())
+            .doing("read subscriptions")
     }
 
     /// Returns the numbers of all users described so far.

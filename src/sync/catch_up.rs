@@ -6,7 +6,7 @@ use super::core::{Core, timed_out};
 use super::ledger::UBER_ATTEMPTS;
 use super::link::Phase;
 use super::outbox::{Lane, Look};
-use super::pending::{Heads, Purpose, Range, Users};
+use super::pending::{Heads, Purpose, Range};
 use super::{HoleReason, Refusal, Reply, Signal, Write};
 use crate::model::{
     Conversation, ConversationId, ErrorClass, ErrorCode, Event, EventBody, Membership, MessagingError, Notice, Ranges,
@@ -31,34 +31,50 @@ impl Core {
             Push::UserEdited { user, .. } => {
                 self.write(Write::User(user.clone()));
                 self.signal(Signal::User(user));
+                self.answered_by_notice(request);
             }
             Push::Read { header, conversation, sequence } => {
                 if let Some(user) = header.initiator {
                     self.read_mark(conversation, user, sequence);
                 }
-                self.answered_by_read_mark(request);
+                self.answered_by_notice(request);
             }
             Push::Typing { header, conversation } => {
                 if let Some(user) = header.initiator {
                     self.signal(Signal::Notice(Notice::Typing { conversation, user }));
                 }
+                self.answered_by_notice(request);
             }
             Push::Status { header, online } => {
                 if let (Some(user), Some(timestamp)) = (header.initiator, header.timestamp) {
                     self.signal(Signal::Notice(Notice::Status { user, online, timestamp }));
                 }
+                self.answered_by_notice(request);
+            }
+            Push::PublicConversations { conversations, .. } => {
+                let kept = Write::PublicConversations(conversations.clone());
+                self.list_told(request, kept, Reply::PublicConversations(conversations));
+            }
+            Push::Subscriptions { users, .. } => {
+                self.list_told(request, Write::Subscriptions(users.clone()), Reply::Subscriptions(users));
+            }
+            Push::Subscribed { users, .. } => {
+                self.write(Write::Subscribed(users.clone()));
+                self.signal(Signal::Notice(Notice::Subscribed(users)));
+                self.answered_by_notice(request);
+            }
+            Push::Unsubscribed { users, .. } => {
+                self.write(Write::Unsubscribed(users.clone()));
+                self.signal(Signal::Notice(Notice::Unsubscribed(users)));
+                self.answered_by_notice(request);
             }
             Push::Error { error, .. } => {
                 if let Some(request) = request {
                     self.refused(request, error);
                 }
             }
-            // Proof of life; nothing else is known of them yet.
-            Push::PublicConversations { .. }
-            | Push::Subscribed { .. }
-            | Push::Unsubscribed { .. }
-            | Push::Subscriptions { .. }
-            | Push::Unknown { .. } => {}
+            // Proof of life.
+            Push::HeadsSince { .. } | Push::Unknown { .. } => {}
         }
     }
 
@@ -78,10 +94,7 @@ impl Core {
         self.write(Write::User(user.clone()));
         self.signal(Signal::User(user));
         if complete && let Some(Purpose::Users(users)) = request.and_then(|id| self.pending.remove(id)) {
-            self.pace.succeed();
-            if let Some(command) = users.command {
-                self.answer(command, Ok(Reply::Users(users.got)));
-            }
+            self.users_answered(users, true);
         }
     }
 
@@ -103,7 +116,9 @@ impl Core {
             // number of its newest event: a description, no event.
             return self.describe((**conversation).clone(), true);
         }
-        self.ledger.ensure(event.conversation, Membership::Member);
+        if self.ledger.ensure(event.conversation, Membership::Member) {
+            self.write(Write::Membership(event.conversation, Membership::Member));
+        }
         if event.sequence == Sequence::ZERO {
             if matches!(event.body, EventBody::ConversationRemoved) {
                 self.set_membership(event.conversation, Membership::Removed);
@@ -267,11 +282,9 @@ impl Core {
         for id in &heads.waiting {
             self.outbox.advance_look(Lane::Conversation(*id), Look::Asked, Look::AskHead);
         }
-        match heads.command {
-            Some(id) if complete => self.answer(id, Ok(Reply::Conversations(heads.got))),
-            Some(id) => self.answer(id, Err(timed_out())),
-            // What was not described now is asked for once more at the next check of tails or login.
-            None => {}
+        // What was not described now is asked for once more at the next check of tails or login.
+        if let Some(command) = heads.command {
+            self.conversations_answered(heads, command, complete);
         }
     }
 
@@ -352,10 +365,10 @@ impl Core {
             None => {}
             Some(Purpose::OwnUser) => self.give_link_up(),
             Some(Purpose::Outbox(token)) => self.entry_refused(token, error),
-            Some(Purpose::Users(Users { command: Some(id), .. })) => self.answer(id, Err(Refusal::Messaging(error))),
-            Some(Purpose::Users(_)) => {}
+            Some(Purpose::Users(users)) => self.users_refused(users, error),
+            Some(Purpose::List(id) | Purpose::Volatile(id)) => self.answer(id, Err(Refusal::Messaging(error))),
             Some(Purpose::Heads(heads)) => match heads.command {
-                Some(id) => self.answer(id, Err(Refusal::Messaging(error))),
+                Some(id) => self.conversations_refused(heads, id, error),
                 None => self.heads_refused(heads, code),
             },
             Some(Purpose::Range(range)) => match range.command {
@@ -441,6 +454,8 @@ impl Core {
         match lane {
             Lane::Conversation(id) => self.ask_one_head(id),
             Lane::New(_) => self.wants_own_user = true,
+            // Whatever is about the user alone may be done again: no trace of it is to be found.
+            Lane::User => self.send_again(lane),
         }
     }
 
@@ -460,6 +475,7 @@ impl Core {
             Lane::Conversation(id) => {
                 self.ledger.get(id).is_none_or(|track| track.is_whole() || track.membership != Membership::Member)
             }
+            Lane::User => true,
             Lane::New(_) => {
                 self.ledger.heads_waiting() == 0
                     && !self.pending.awaits_heads()

@@ -19,7 +19,10 @@ pub fn check_intent(intent: &Intent) -> Result<(), MessagingError> {
             }
             check_content(text, payload.as_ref())
         }
-        Intent::EditMessage { text, payload, .. } => check_content(text, payload.as_ref()),
+        Intent::EditMessage { text, payload, .. } => {
+            check_anything(text.is_some() || payload.is_some())?;
+            check_content(text.as_deref().unwrap_or_default(), payload.as_ref())
+        }
         Intent::CreateConversation(config) => {
             if config.participants.len() > PARTICIPANTS_MAX {
                 return Err(ErrorCode::RequestedNumberTooBig.into());
@@ -27,25 +30,53 @@ pub fn check_intent(intent: &Intent) -> Result<(), MessagingError> {
             if config.direct && (config.public_join || config.uber) {
                 return Err(ErrorCode::DirectCannotBePublicOrUber.into());
             }
-            if !config.custom_data.is_object() {
-                return Err(invalid("custom data must be a JSON object"));
-            }
-            if config.custom_data.as_str().len() > CUSTOM_DATA_BYTES_MAX {
-                return Err(invalid("custom data is longer than 5,000 bytes"));
-            }
-            Ok(())
+            check_custom_data(&config.custom_data)
         }
-        Intent::AddParticipants { participants, .. } => {
-            if participants.is_empty() {
-                return Err(ErrorCode::RequestedNumberTooBigOr0.into());
-            }
-            if participants.len() > PARTICIPANTS_MAX {
-                return Err(ErrorCode::RequestedNumberTooBig.into());
-            }
-            Ok(())
+        Intent::EditConversation { title, public_join, custom_data, .. } => {
+            check_anything(title.is_some() || public_join.is_some() || custom_data.is_some())?;
+            custom_data.as_ref().map_or(Ok(()), check_custom_data)
         }
-        Intent::MarkAsRead { .. } | Intent::RemoveMessage { .. } => Ok(()),
+        Intent::AddParticipants { participants, .. } | Intent::EditParticipants { participants, .. } => {
+            check_number(participants.len(), PARTICIPANTS_MAX)
+        }
+        Intent::RemoveParticipants { users, .. } => check_number(users.len(), PARTICIPANTS_MAX),
+        Intent::EditUser { custom_data, private_custom_data } => {
+            check_anything(custom_data.is_some() || private_custom_data.is_some())?;
+            custom_data.iter().chain(private_custom_data).try_for_each(check_custom_data)
+        }
+        // A number of users that the protocol does not limit; ours keeps a frame within its bound.
+        Intent::Subscribe(users) | Intent::Unsubscribe(users) => check_number(users.len(), PARTICIPANTS_MAX),
+        Intent::MarkAsRead { .. }
+        | Intent::RemoveMessage { .. }
+        | Intent::RemoveDuplicate { .. }
+        | Intent::RemoveConversation(_)
+        | Intent::JoinConversation(_)
+        | Intent::LeaveConversation(_)
+        | Intent::ManageNotifications(_)
+        | Intent::UnsubscribeAll => Ok(()),
     }
+}
+
+fn check_anything(anything: bool) -> Result<(), MessagingError> {
+    if anything { Ok(()) } else { Err(invalid("nothing is to be changed")) }
+}
+
+fn check_number(number: usize, most: usize) -> Result<(), MessagingError> {
+    match number {
+        0 => Err(ErrorCode::RequestedNumberTooBigOr0.into()),
+        _ if number > most => Err(ErrorCode::RequestedNumberTooBig.into()),
+        _ => Ok(()),
+    }
+}
+
+fn check_custom_data(data: &RawJson) -> Result<(), MessagingError> {
+    if !data.is_object() {
+        return Err(invalid("custom data must be a JSON object"));
+    }
+    if data.as_str().len() > CUSTOM_DATA_BYTES_MAX {
+        return Err(invalid("custom data is longer than 5,000 bytes"));
+    }
+    Ok(())
 }
 
 fn check_content(text: &str, payload: Option<&RawJson>) -> Result<(), MessagingError> {

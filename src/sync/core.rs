@@ -10,15 +10,15 @@ use super::{
     Command, CommandId, Input, LinkId, LinkState, Output, Query, Refusal, Reply, SavedState, Settings, Signal, Write,
 };
 use crate::model::{
-    ConversationId, Credentials, ErrorCode, MessagingError, OutboxEntry, RequestId, Sequence, SequenceRange,
-    ServerAddress, Session, Uptime, UserId,
+    ConversationId, Credentials, ErrorCode, MessagingError, OutboxEntry, RequestId, ServerAddress, Session, Uptime,
+    UserId,
 };
 use crate::protocol::{
-    CONVERSATIONS_MAX, ClientChat, ClientFrame, ClientRpc, GREETING_TIMEOUT, REQUEST_TIMEOUT, RETRANSMIT_MAX, Request,
-    ServerFrame, USERS_MAX, UserKey,
+    CONVERSATIONS_MAX, ClientChat, ClientFrame, ClientRpc, GREETING_TIMEOUT, REQUEST_TIMEOUT, Request, ServerFrame,
+    USERS_MAX, UserKey,
 };
 use fastrand::Rng;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Requests about heads and history under way at once: enough to fill a long round trip, few enough to
 /// bound memory to some hundreds of events.
@@ -46,10 +46,16 @@ pub struct Core {
     pub(super) pending: Pending,
     pub(super) ledger: Ledger,
     pub(super) outbox: Outbox,
-    /// Questions of the application that wait for the link, with the time they are given up.
-    queries: VecDeque<(CommandId, Query, Uptime)>,
     /// Parts of history that somebody waits for.
     pub(super) fetches: Vec<Fetch>,
+    /// Questions of the application that wait for the link, with the time they are given up.
+    pub(super) queries: VecDeque<(CommandId, Query, Uptime)>,
+    /// What goes out now or never.
+    pub(super) volatile: VecDeque<(CommandId, Request)>,
+    /// Where the user was last said to be writing, and when.
+    pub(super) typed_at: BTreeMap<ConversationId, Uptime>,
+    /// Questions of which a part is answered, and the next may be asked.
+    pub(super) continued: VecDeque<Purpose>,
     /// Participants whose names are neither held nor asked for.
     pub(super) nameless: BTreeSet<UserId>,
     /// Users whose names are held.
@@ -105,6 +111,9 @@ impl Core {
             outbox: Outbox::restore(saved.outbox, now.after(settings.quarantine)),
             queries: VecDeque::new(),
             fetches: Vec::new(),
+            volatile: VecDeque::new(),
+            typed_at: BTreeMap::new(),
+            continued: VecDeque::new(),
             nameless: BTreeSet::new(),
             named: saved.users,
             asked_names: BTreeSet::new(),
@@ -171,6 +180,9 @@ impl Core {
             Command::LogOut => self.log_out(id),
             Command::Submit { token, intent, queued_at } => self.submit(id, token, intent, queued_at),
             Command::Cancel(token) => self.cancel(id, token),
+            Command::Retry(token) => self.retry(id, token),
+            Command::Typing(conversation) => self.typing(id, conversation),
+            Command::SetStatus(online) => self.volatile(id, Request::SetStatus { online }),
             Command::Query(query) => self.query(id, query),
             Command::Focus(conversations) => {
                 self.ledger.set_focus(conversations);
@@ -188,33 +200,6 @@ impl Core {
                 self.answer(id, Ok(Reply::Done));
             }
         }
-    }
-
-    fn query(&mut self, id: CommandId, query: Query) {
-        let limit = match &query {
-            Query::Conversations(ids) if ids.is_empty() || ids.len() > CONVERSATIONS_MAX => {
-                Some(ErrorCode::RequestedNumberTooBigOr0)
-            }
-            Query::Users(users) if users.is_empty() || users.len() > USERS_MAX => {
-                Some(ErrorCode::RequestedNumberTooBigOr0)
-            }
-            Query::Conversations(_) | Query::Users(_) => None,
-            Query::Retransmit { from, to, count, .. } => {
-                let known = [from.is_some(), to.is_some(), count.is_some()].iter().filter(|given| **given).count();
-                match known {
-                    3 => Some(ErrorCode::SpecifyMaximumTwoParams),
-                    2 => retransmit_range(*from, *to, *count, None).err(),
-                    _ => Some(ErrorCode::SpecifyAtLeastTwoParams),
-                }
-            }
-        };
-        if let Some(code) = limit {
-            return self.answer(id, Err(Refusal::Messaging(code.into())));
-        }
-        if self.link.phase == Phase::Idle {
-            return self.answer(id, Err(Refusal::NoSession));
-        }
-        self.queries.push_back((id, query, self.now.after(REQUEST_TIMEOUT)));
     }
 
     /// Whatever is due by now happens.
@@ -255,13 +240,16 @@ impl Core {
             }
             Purpose::Heads(heads) => self.heads_answered(heads, false),
             Purpose::Range(range) => self.range_answered(range, false),
-            Purpose::Users(Users { command: Some(id), .. }) => self.answer(id, Err(timed_out())),
-            Purpose::Users(_) => {}
+            Purpose::Users(users) => self.users_answered(users, false),
+            Purpose::List(id) => self.answer(id, Err(timed_out())),
+            Purpose::Volatile(id) => self.answer(id, Ok(Reply::Done)),
         }
     }
 
     fn has_work(&self) -> bool {
         !self.queries.is_empty()
+            || !self.volatile.is_empty()
+            || !self.continued.is_empty()
             || self.wants_own_user
             || self.may_send_entry()
             || (self.pending.catch_up_count() < CATCH_UP_WINDOW
@@ -279,6 +267,10 @@ impl Core {
         while self.link.phase == Phase::Ready && self.has_work() && self.pace.take(self.now) {
             if self.wants_own_user {
                 self.ask_own_user();
+            } else if let Some((id, body)) = self.volatile.pop_front() {
+                self.request(body, Purpose::Volatile(id));
+            } else if let Some(purpose) = self.continued.pop_front() {
+                self.go_on(purpose);
             } else if let Some((id, query, _)) = self.queries.pop_front() {
                 self.ask_query(id, query);
             } else if self.outbox_had_turn && self.ask_for_history() {
@@ -314,31 +306,14 @@ impl Core {
         true
     }
 
-    fn ask_query(&mut self, id: CommandId, query: Query) {
-        match query {
-            Query::Conversations(ids) => self.ask_heads(ids.into_iter().collect(), Some(id)),
-            Query::Users(users) => {
-                let purpose = Purpose::Users(Users { waiting: users.len(), got: Vec::new(), command: Some(id) });
-                self.request(Request::GetUsers(users), purpose);
-            }
-            Query::Retransmit { conversation, from, to, count } => {
-                let head = self.ledger.get(conversation).map(|track| track.head);
-                match retransmit_range(from, to, count, head) {
-                    Ok(range) => self.ask_range(Range::new(conversation, range, Some(id))),
-                    Err(code) => self.answer(id, Err(Refusal::Messaging(code.into()))),
-                }
-            }
-        }
-    }
-
     /// Asks for one head at once: a decision waits for it.
     pub(super) fn ask_one_head(&mut self, id: ConversationId) {
         self.ask_heads(BTreeSet::from([id]), None);
     }
 
-    fn ask_heads(&mut self, waiting: BTreeSet<ConversationId>, command: Option<CommandId>) {
+    pub(super) fn ask_heads(&mut self, waiting: BTreeSet<ConversationId>, command: Option<CommandId>) {
         let ids: Vec<ConversationId> = waiting.iter().copied().collect();
-        self.request(Request::GetConversations(ids), Purpose::Heads(Heads { waiting, got: Vec::new(), command }));
+        self.request(Request::GetConversations(ids), Purpose::Heads(Heads::new(waiting, command)));
     }
 
     /// Asks who the participants are that nobody has named yet.
@@ -348,11 +323,10 @@ impl Core {
             self.nameless.remove(id);
             self.asked_names.insert(*id);
         }
-        let purpose = Purpose::Users(Users { waiting: ids.len(), got: Vec::new(), command: None });
-        self.request(Request::GetUsers(ids.into_iter().map(UserKey::Id).collect()), purpose);
+        self.ask_users(ids.into_iter().map(UserKey::Id).collect(), None);
     }
 
-    fn ask_range(&mut self, range: Range) {
+    pub(super) fn ask_range(&mut self, range: Range) {
         let request = Request::RetransmitEvents {
             conversation: range.conversation,
             from: Some(i64::from(range.range.first().get())),
@@ -415,13 +389,16 @@ impl Core {
         self.nameless.clear();
         self.asked_names.clear();
         self.ledger.link_lost();
-        for purpose in self.pending.drain() {
+        for (id, _) in std::mem::take(&mut self.volatile) {
+            self.answer(id, Ok(Reply::Done));
+        }
+        for purpose in self.pending.drain().into_iter().chain(std::mem::take(&mut self.continued)) {
             match purpose {
                 Purpose::Heads(Heads { command: Some(id), .. })
                 | Purpose::Range(Range { command: Some(id), .. })
-                | Purpose::Users(Users { command: Some(id), .. }) => {
-                    self.answer(id, Err(Refusal::Offline));
-                }
+                | Purpose::Users(Users { command: Some(id), .. })
+                | Purpose::List(id) => self.answer(id, Err(Refusal::Offline)),
+                Purpose::Volatile(id) => self.answer(id, Ok(Reply::Done)),
                 Purpose::Heads(_) | Purpose::Range(_) | Purpose::Users(_) | Purpose::Outbox(_) | Purpose::OwnUser => {}
             }
         }
@@ -484,39 +461,6 @@ impl Core {
     pub(super) fn answer(&mut self, id: CommandId, reply: Result<Reply, Refusal>) {
         self.out.push(Output::Answer(id, reply));
     }
-}
-
-/// Turns two of three numbers into an inclusive range, clipped to the head where that is known.
-///
-/// The range form is the only one that every server is known to understand.
-fn retransmit_range(
-    from: Option<Sequence>,
-    to: Option<Sequence>,
-    count: Option<u32>,
-    head: Option<Sequence>,
-) -> Result<SequenceRange, ErrorCode> {
-    if count.is_some_and(|count| count > RETRANSMIT_MAX) {
-        return Err(ErrorCode::RequestedNumberTooBig);
-    }
-    let (first, last) = match (from, to, count) {
-        (Some(from), Some(to), None) => (from, to),
-        (Some(from), None, Some(count)) => (from, Sequence(from.get().saturating_add(count.saturating_sub(1)))),
-        (None, Some(to), Some(count)) => (Sequence(to.get().saturating_sub(count.saturating_sub(1)).max(1)), to),
-        (Some(_), Some(_), Some(_)) => return Err(ErrorCode::SpecifyMaximumTwoParams),
-        (_, None, None) | (None, _, None) | (None, None, _) => return Err(ErrorCode::SpecifyAtLeastTwoParams),
-    };
-    if first > last {
-        return Err(ErrorCode::FromGreaterThanTo);
-    }
-    if count == Some(0) || first == Sequence::ZERO {
-        return Err(ErrorCode::InvalidArguments);
-    }
-    let clipped = head.filter(|head| *head >= first).map_or(last, |head| last.min(head));
-    let range = SequenceRange::new(first, clipped).ok_or(ErrorCode::InvalidArguments)?;
-    if range.len() > RETRANSMIT_MAX {
-        return Err(ErrorCode::RequestedNumberTooBig);
-    }
-    Ok(range)
 }
 
 /// The time-out of a request, as the application sees it.

@@ -60,9 +60,13 @@ impl Core {
     }
 
     /// A range will not come, at least not now: whoever waits for a part of it is told.
-    pub(super) fn refuse_fetches(&mut self, conversation: ConversationId, range: SequenceRange, error: &MessagingError) {
-        let hit =
-            |fetch: &mut Fetch| fetch.conversation == conversation && fetch.range.intersection(range).is_some();
+    pub(super) fn refuse_fetches(
+        &mut self,
+        conversation: ConversationId,
+        range: SequenceRange,
+        error: &MessagingError,
+    ) {
+        let hit = |fetch: &mut Fetch| fetch.conversation == conversation && fetch.range.intersection(range).is_some();
         let refused: Vec<Fetch> = self.fetches.extract_if(.., hit).collect();
         refused.into_iter().for_each(|fetch| self.answer(fetch.id, Err(Refusal::Messaging(error.clone()))));
     }

@@ -13,6 +13,7 @@ use crate::model::{ConversationId, HistoryPolicy, Membership, Ranges, Sequence, 
 use crate::protocol::RETRANSMIT_MAX;
 use fastrand::Rng;
 use std::cmp::Reverse;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -205,10 +206,11 @@ impl Ledger {
         self.missing
     }
 
-    /// Makes a conversation known, if it is not.
-    pub(super) fn ensure(&mut self, id: ConversationId, membership: Membership) {
-        let history = self.history;
-        self.tracks.entry(id).or_insert_with(|| Track::new(membership, history));
+    /// Makes a conversation known, and returns whether it was not.
+    pub(super) fn ensure(&mut self, id: ConversationId, membership: Membership) -> bool {
+        let Entry::Vacant(unknown) = self.tracks.entry(id) else { return false };
+        unknown.insert(Track::new(membership, self.history));
+        true
     }
 
     /// Changes one conversation and keeps the order of asking true.

@@ -252,8 +252,7 @@ impl Core {
         }
         for (ids, membership) in [(member, Membership::Member), (left, Membership::Left)] {
             for id in ids {
-                if self.ledger.get(*id).is_none() {
-                    self.ledger.ensure(*id, membership);
+                if self.ledger.ensure(*id, membership) {
                     self.write(Write::Membership(*id, membership));
                     wanted.insert(*id);
                 }

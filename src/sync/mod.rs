@@ -12,6 +12,7 @@
 //! the shell answers the waiting commands, drops the core, closes the link and calls
 //! [`Core::restore`] again.
 
+mod attempt;
 mod catch_up;
 mod check;
 mod core;
@@ -19,19 +20,21 @@ mod fetching;
 mod ledger;
 mod link;
 mod login;
+mod look_up;
 mod outbox;
 mod pace;
 mod pending;
 mod sending;
 #[cfg(test)]
 mod tests;
+mod volatile;
 
 pub use self::check::check_intent;
 pub use self::core::Core;
 
 use crate::model::{
-    ClientToken, Conversation, ConversationId, Credentials, Event, HistoryPolicy, Intent, Membership, MessagingError, Notice,
-    OutboxEntry, Ranges, Sequence, SequenceRange, ServerAddress, Session, Timestamp, User, UserId, UserName,
+    ClientToken, Conversation, ConversationId, Credentials, Event, HistoryPolicy, Intent, Membership, MessagingError,
+    Notice, OutboxEntry, Ranges, Sequence, SequenceRange, ServerAddress, Session, Timestamp, User, UserId, UserName,
 };
 use crate::protocol::{ClientFrame, RateLimit, ServerFrame, UserKey};
 use std::collections::BTreeSet;
@@ -85,6 +88,12 @@ pub enum Command {
     },
     /// Take back what has not left yet.
     Cancel(ClientToken),
+    /// Try again what was refused, now.
+    Retry(ClientToken),
+    /// Tell the others that the user is writing. Dropped without a word while there is no link.
+    Typing(ConversationId),
+    /// Tell followers whether the user is there. Dropped without a word while there is no link.
+    SetStatus(bool),
     /// Ask the server something. Answered when it has answered, or after 20 s.
     Query(Query),
     /// These conversations are on screen: catch them up first. Replaces the earlier list.
@@ -121,6 +130,10 @@ pub enum Query {
         /// How many.
         count: Option<u32>,
     },
+    /// The conversations that anybody may join.
+    PublicConversations,
+    /// Whom the user follows.
+    Subscriptions,
 }
 
 /// Something to do. The caller performs outputs in order, each before the next.
@@ -156,6 +169,10 @@ pub enum Reply {
     Users(Vec<User>),
     /// History, in rising order.
     Events(Vec<Event>),
+    /// The conversations that anybody may join, in the server's order.
+    PublicConversations(Vec<ConversationId>),
+    /// Whom the user follows, in the server's order.
+    Subscriptions(Vec<UserId>),
 }
 
 /// Why a command was not carried out.
@@ -184,7 +201,7 @@ pub enum Refusal {
     #[error("there is no connection to the server")]
     Offline,
     /// The entry has left already, or is unknown.
-    #[error("there is nothing left to cancel")]
+    #[error("it has left already, or has ended")]
     TooLate,
 }
 
@@ -286,6 +303,14 @@ pub enum Write {
     History(ConversationId, Option<HistoryPolicy>),
     /// Everything the server had told of was held at this time, by the clock of this machine.
     WholeAt(Timestamp),
+    /// Replaces the list of those the user follows.
+    Subscriptions(Vec<UserId>),
+    /// Adds to the list of those the user follows.
+    Subscribed(Vec<UserId>),
+    /// Takes from the list of those the user follows.
+    Unsubscribed(Vec<UserId>),
+    /// Replaces the list of conversations that anybody may join.
+    PublicConversations(Vec<ConversationId>),
     /// Inserts an entry, or replaces the one with the same token.
     Outbox(OutboxEntry),
     /// Forgets an entry.
@@ -304,7 +329,11 @@ impl Write {
             | Self::Cover(..)
             | Self::Hole(..)
             | Self::WholeAt(_)
-            | Self::ReadMark { .. } => false,
+            | Self::ReadMark { .. }
+            | Self::Subscriptions(_)
+            | Self::Subscribed(_)
+            | Self::Unsubscribed(_)
+            | Self::PublicConversations(_) => false,
         }
     }
 }

@@ -5,10 +5,9 @@
 
 use super::pace::Backoff;
 use crate::model::{
-    ClientToken, ConversationId, ErrorCode, Intent, MessagingError, OutboxEntry, OutboxState, RawJson, Sequence,
-    Settlement, Uptime, with_token, with_token_in_custom_data,
+    ClientToken, ConversationId, ErrorCode, Intent, MessagingError, OutboxEntry, OutboxState, Sequence, Settlement,
+    Uptime,
 };
-use crate::protocol::Request;
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,6 +25,8 @@ pub(super) enum Lane {
     Conversation(ConversationId),
     /// One new conversation.
     New(ClientToken),
+    /// Everything about the user.
+    User,
 }
 
 /// How far the search for an uncertain entry has come, on a server that may do things twice.
@@ -71,7 +72,11 @@ pub(super) struct Outbox {
 }
 
 pub(super) fn lane_of(entry: &OutboxEntry) -> Lane {
-    entry.intent.conversation().map_or(Lane::New(entry.token), Lane::Conversation)
+    match (entry.intent.conversation(), &entry.intent) {
+        (Some(conversation), _) => Lane::Conversation(conversation),
+        (None, Intent::CreateConversation(_)) => Lane::New(entry.token),
+        (None, _) => Lane::User,
+    }
 }
 
 const fn is_unfinished(state: OutboxState) -> bool {
@@ -168,13 +173,9 @@ impl Outbox {
     /// Returns the user's own read mark that is on its way in this conversation.
     pub(super) fn own_read_mark(&self, conversation: ConversationId) -> Option<Sequence> {
         let lane = self.lanes.get(&Lane::Conversation(conversation))?;
-        let marks = lane.entries.iter().filter_map(|position| match self.entries.get(position)?.intent {
-            Intent::MarkAsRead { sequence, .. } => Some(sequence),
-            Intent::CreateConversation(_)
-            | Intent::AddParticipants { .. }
-            | Intent::SendMessage { .. }
-            | Intent::EditMessage { .. }
-            | Intent::RemoveMessage { .. } => None,
+        let marks = lane.entries.iter().filter_map(|position| {
+            let Intent::MarkAsRead { sequence, .. } = self.entries.get(position)?.intent else { return None };
+            Some(sequence)
         });
         marks.max()
     }
@@ -308,55 +309,4 @@ impl Outbox {
     pub(super) fn may_retry(entry: &OutboxEntry, code: ErrorCode) -> bool {
         !matches!(code, ErrorCode::Other(_)) || entry.attempts < UNKNOWN_CODE_ATTEMPTS
     }
-}
-
-/// Returns the request that carries an entry out.
-pub(super) fn request_of(entry: &OutboxEntry) -> Request {
-    match entry.intent.clone() {
-        Intent::CreateConversation(mut config) => {
-            config.custom_data = with_token_in_custom_data(&config.custom_data, entry.token);
-            Request::CreateConversation(config)
-        }
-        Intent::AddParticipants { conversation, participants } => {
-            Request::AddParticipants { conversation, participants }
-        }
-        Intent::SendMessage { conversation, text, payload } => {
-            Request::SendMessage { conversation, text, payload: Some(with_token(payload.as_ref(), entry.token)) }
-        }
-        Intent::EditMessage { conversation, message, text, payload } => Request::EditMessage {
-            conversation,
-            message,
-            text: Some(text),
-            payload: Some(payload.unwrap_or_else(RawJson::empty_array)),
-        },
-        Intent::RemoveMessage { conversation, message } => Request::RemoveMessage { conversation, message },
-        Intent::MarkAsRead { conversation, sequence } => {
-            Request::MarkAsRead { conversation, sequence: i64::from(sequence.get()) }
-        }
-    }
-}
-
-/// Returns whether a refusal says that an earlier attempt, whose answer was lost, had done it.
-pub(super) fn says_done_already(entry: &OutboxEntry, code: ErrorCode) -> bool {
-    let repeated = entry.attempts > 1;
-    match entry.intent {
-        Intent::RemoveMessage { .. } => code == ErrorCode::MessageDeleted,
-        Intent::AddParticipants { .. } => repeated && code == ErrorCode::AlreadyInParticipantsList,
-        Intent::CreateConversation(_)
-        | Intent::SendMessage { .. }
-        | Intent::EditMessage { .. }
-        | Intent::MarkAsRead { .. } => false,
-    }
-}
-
-/// Returns what an entry brought when the answer itself numbers nothing.
-pub(super) fn settlement_of(entry: &OutboxEntry, sequence: Option<Sequence>) -> Settlement {
-    let message = match entry.intent {
-        Intent::EditMessage { message, .. } | Intent::RemoveMessage { message, .. } => Some(message),
-        Intent::CreateConversation(_)
-        | Intent::AddParticipants { .. }
-        | Intent::SendMessage { .. }
-        | Intent::MarkAsRead { .. } => None,
-    };
-    Settlement { conversation: entry.intent.conversation(), message, sequence }
 }

@@ -4,6 +4,7 @@ use super::CommandId;
 use crate::model::{
     ClientToken, Conversation, ConversationId, Event, RequestId, Sequence, SequenceRange, Uptime, User,
 };
+use crate::protocol::UserKey;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a request was sent for.
@@ -17,6 +18,10 @@ pub(super) enum Purpose {
     Users(Users),
     /// A range of history.
     Range(Range),
+    /// A list that comes whole, for the application.
+    List(CommandId),
+    /// Something that counts now or never, for the application.
+    Volatile(CommandId),
     /// An entry of the outbox.
     Outbox(ClientToken),
 }
@@ -26,21 +31,63 @@ pub(super) enum Purpose {
 pub(super) struct Heads {
     /// Asked for and not yet answered.
     pub(super) waiting: BTreeSet<ConversationId>,
+    /// To be asked for next: what is left of a question that was refused as a whole.
+    pub(super) parts: Vec<BTreeSet<ConversationId>>,
+    /// Whether more than one was asked for: then one that is unknown is absent from the answer.
+    pub(super) many: bool,
     /// Answered.
     pub(super) got: Vec<Conversation>,
     /// The application's question, if it was one.
     pub(super) command: Option<CommandId>,
 }
 
+impl Heads {
+    pub(super) fn new(waiting: BTreeSet<ConversationId>, command: Option<CommandId>) -> Self {
+        Self { many: waiting.len() > 1, waiting, parts: Vec::new(), got: Vec::new(), command }
+    }
+
+    /// Leaves the second half for later.
+    pub(super) fn halve(&mut self) {
+        if let Some(middle) = self.waiting.iter().nth(self.waiting.len() / 2).copied() {
+            self.parts.push(self.waiting.split_off(&middle));
+        }
+    }
+}
+
 /// An answer of one frame a user, in any order.
 #[derive(Clone, Debug)]
 pub(super) struct Users {
-    /// How many are not answered yet.
+    /// Asked for in the request under way.
+    pub(super) asked: Vec<UserKey>,
+    /// How many of these are not answered yet.
     pub(super) waiting: usize,
+    /// To be asked for next: what is left of a question that was refused as a whole.
+    pub(super) parts: Vec<Vec<UserKey>>,
+    /// Whether more than one was asked for: then one that is unknown is absent from the answer.
+    pub(super) many: bool,
     /// Answered.
     pub(super) got: Vec<User>,
     /// The application's question, if it was one.
     pub(super) command: Option<CommandId>,
+}
+
+impl Users {
+    pub(super) fn new(asked: Vec<UserKey>, command: Option<CommandId>) -> Self {
+        Self { waiting: asked.len(), many: asked.len() > 1, asked, parts: Vec::new(), got: Vec::new(), command }
+    }
+
+    /// Goes on with these.
+    pub(super) fn ask(&mut self, keys: Vec<UserKey>) {
+        self.waiting = keys.len();
+        self.asked = keys;
+    }
+
+    /// Leaves the second half for later.
+    pub(super) fn halve(&mut self) {
+        let mut keys = std::mem::take(&mut self.asked);
+        self.parts.push(keys.split_off(keys.len() / 2));
+        self.ask(keys);
+    }
 }
 
 /// An answer of one frame an event.
@@ -141,7 +188,12 @@ impl Pending {
     pub(super) fn heads_awaited(&self) -> usize {
         let awaited = self.requests.values().map(|request| match &request.purpose {
             Purpose::Heads(heads) => heads.waiting.len(),
-            Purpose::OwnUser | Purpose::Users(_) | Purpose::Range(_) | Purpose::Outbox(_) => 0,
+            Purpose::OwnUser
+            | Purpose::Users(_)
+            | Purpose::List(_)
+            | Purpose::Volatile(_)
+            | Purpose::Range(_)
+            | Purpose::Outbox(_) => 0,
         });
         awaited.sum()
     }

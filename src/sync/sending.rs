@@ -1,7 +1,8 @@
 //! Entries of the outbox on their way: accepted, sent, settled, refused.
 
+use super::attempt::{request_of, says_done_already, settlement_of};
 use super::core::Core;
-use super::outbox::{Outbox, lane_of, request_of, says_done_already, settlement_of};
+use super::outbox::{Outbox, lane_of};
 use super::pending::Purpose;
 use super::{CommandId, Output, Refusal, Reply, Signal, Write, check_intent};
 use crate::model::{
@@ -59,6 +60,19 @@ impl Core {
         }
     }
 
+    pub(super) fn retry(&mut self, id: CommandId, token: ClientToken) {
+        let Some(entry) = self.outbox.get(token).filter(|entry| entry.state == OutboxState::Failed).cloned() else {
+            return self.answer(id, Err(Refusal::TooLate));
+        };
+        // A new attempt at something refused, not a repetition of one whose answer was lost.
+        let request = self.fresh_request_id();
+        let entry = OutboxEntry { state: OutboxState::Queued, request, attempts: 0, error: None, ..entry };
+        self.outbox.put(entry.clone());
+        self.write(Write::Outbox(entry.clone()));
+        self.answer(id, Ok(Reply::Accepted(entry.clone())));
+        self.signal(Signal::Outbox { entry, event: None, cancelled: false });
+    }
+
     /// Sends an entry whose turn it is. What leaves is durable before.
     pub(super) fn send_entry(&mut self, entry: OutboxEntry) {
         let entry = OutboxEntry {
@@ -67,8 +81,9 @@ impl Core {
             error: None,
             ..entry
         };
+        let Some(body) = request_of(&entry) else { return };
         self.outbox.put(entry.clone());
-        let (request, body, token) = (entry.request, request_of(&entry), entry.token);
+        let (request, token) = (entry.request, entry.token);
         self.record(entry);
         self.request_as(request, body, Purpose::Outbox(token));
     }
@@ -118,8 +133,16 @@ impl Core {
         }
     }
 
-    /// A read mark answered a request.
-    pub(super) fn answered_by_read_mark(&mut self, request: Option<RequestId>) {
+    /// Something that is not numbered answered a request.
+    pub(super) fn answered_by_notice(&mut self, request: Option<RequestId>) {
+        if let Some(request) = request
+            && let Some(Purpose::Volatile(command)) = self.pending.get_mut(request)
+        {
+            let command = *command;
+            self.pending.remove(request);
+            self.pace.succeed();
+            return self.answer(command, Ok(Reply::Done));
+        }
         let Some(token) = self.take_entry(request) else { return };
         self.pace.succeed();
         let Some(entry) = self.outbox.get(token) else { return };
@@ -192,6 +215,10 @@ impl Write {
             | Self::ReadMark { .. }
             | Self::History(..)
             | Self::WholeAt(_)
+            | Self::Subscriptions(_)
+            | Self::Subscribed(_)
+            | Self::Unsubscribed(_)
+            | Self::PublicConversations(_)
             | Self::Outbox(_)
             | Self::OutboxForget(_) => 0,
         }

@@ -37,7 +37,11 @@ async fn scrolling_back_fetches_what_the_policy_left_out() {
     let (_world, alice, conversation) = alice_comes_back_with(HistoryPolicy::Newest(100)).await;
     assert_eq!(gaps(&alice, conversation).await, [range(2, 901)]);
     let summary = alice.conversation(conversation).await.unwrap().unwrap();
-    assert_eq!((summary.freshness, summary.missing), (Freshness::Live, 900), "R-88: a gap that nobody wants is no delay");
+    assert_eq!(
+        (summary.freshness, summary.missing),
+        (Freshness::Live, 900),
+        "R-88: a gap that nobody wants is no delay"
+    );
     let mut oldest = Sequence(u32::MAX);
     while oldest > Sequence(2) {
         let page = alice.messages(conversation, Window::Before(oldest), 50).await.unwrap();
@@ -47,7 +51,8 @@ async fn scrolling_back_fetches_what_the_policy_left_out() {
         });
         if matches!(page[..], [.., TimelineItem::Gap(_)]) {
             let reaches = |gaps: Vec<SequenceRange>| gaps.last().is_none_or(|gap| gap.last().next() < oldest);
-            until(&alice, "the gap above the page to close", || async { reaches(gaps(&alice, conversation).await) }).await;
+            until(&alice, "the gap above the page to close", || async { reaches(gaps(&alice, conversation).await) })
+                .await;
         } else if let Some(first) = held {
             oldest = first;
         }

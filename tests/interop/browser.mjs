@@ -7,8 +7,8 @@
 // Out  {"id":2,"result":…}, {"id":2,"error":…} when the SDK refuses, {"id":2,"broken":"…"} when it was not even asked
 //      {"page":7,"event":"SendMessage","payload":{…}}                      as the SDK fires it
 //
-// `on` is `client`, `messenger`, `conversation:<uuid>` or `message:<uuid>`; the latter two are objects that the SDK has
-// given to this page before. Ends, with the browser, when standard input does.
+// `on` is `client`, `messenger`, `conversation:<uuid>`, `message:<uuid>` (objects that the SDK has given to this page
+// before) or `socket`, the SDK's own. Ends, with the browser, when standard input does.
 
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -63,6 +63,8 @@ async function answer(browser, command) {
 }
 
 const browser = await chromium.launch({ executablePath: process.argv[2], args: ARGUMENTS });
+// A test run that was broken off listens no more.
+process.stdout.on("error", () => process.exit());
 const lines = createInterface({ input: process.stdin });
 lines.on("line", (line) => answer(browser, JSON.parse(line)));
 lines.on("close", () => browser.close());

@@ -2,7 +2,15 @@
 
 (() => {
   const objects = new Map();
-  let client, messenger;
+  let client, messenger, socket;
+
+  // What this SDK cannot be made to send is written to its own socket.
+  window.WebSocket = class extends WebSocket {
+    constructor(...args) {
+      super(...args);
+      socket = this;
+    }
+  };
 
   /** What the SDK gives, as JSON, every conversation and message in it kept for later calls. */
   function readable(value) {
@@ -39,7 +47,7 @@
   };
 
   window.perform = async ({ on, set, call, args }) => {
-    const holder = { client, messenger }[on] ?? objects.get(on);
+    const holder = { client, messenger, socket }[on] ?? objects.get(on);
     if (holder === undefined) throw new Error(`the SDK never gave ${on} to this page`);
     Object.assign(holder, set);
     try {

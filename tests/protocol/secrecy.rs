@@ -1,6 +1,6 @@
 //! What must not reach a log: passwords, tokens, and what people write.
 
-use backscroll::model::{Intent, Message, RawJson, Sequence};
+use backscroll::model::{Intent, Message, MessageKey, RawJson, Sequence};
 use backscroll::protocol::{decode_client, decode_server};
 use std::fmt::Debug;
 
@@ -57,5 +57,6 @@ fn debug_of_a_message_shows_its_size_only() {
     let payload = Some(RawJson::new(&format!("[{{\"a\":\"{CANARY}\"}}]")).unwrap());
     assert_silent(&Message::recreate(None, conversation, text.clone(), payload.clone(), Sequence(1)));
     assert_silent(&Intent::SendMessage { conversation, text: text.clone(), payload: payload.clone() });
-    assert_silent(&Intent::EditMessage { conversation, message: MESSAGE.parse().unwrap(), text, payload });
+    let message = MessageKey::Id(MESSAGE.parse().unwrap());
+    assert_silent(&Intent::EditMessage { conversation, message, text: Some(text), payload });
 }

@@ -2,8 +2,9 @@
 
 use super::*;
 use backscroll::model::{
-    ClientToken, Conversation, ConversationConfig, ErrorCode, Intent, Membership, MessagingError, Notification,
-    OutboxEntry, OutboxState, Participant, Permissions, PrivateUser, RequestId, Secret, Settlement, Tokens, User,
+    ClientToken, Conversation, ConversationConfig, ErrorCode, Intent, Membership, MessageKey, MessagingError,
+    Notification, OutboxEntry, OutboxState, Participant, Permissions, PrivateUser, RequestId, Secret, Settlement,
+    Tokens, User,
 };
 use backscroll::store::{Change, OpenOptions};
 use backscroll::sync::HoleReason;
@@ -100,20 +101,60 @@ fn every_intent_comes_back_as_it_was() {
     let here = conversation(1);
     let intents = [
         Intent::AddParticipants { conversation: here, participants: vec![Participant::new(user(4))] },
+        Intent::EditParticipants { conversation: here, participants: vec![Participant::new(user(4))] },
+        Intent::RemoveParticipants { conversation: here, users: vec![user(4)] },
+        Intent::EditConversation {
+            conversation: here,
+            title: Some(String::new()),
+            public_join: Some(true),
+            custom_data: None,
+        },
+        Intent::RemoveConversation(here),
+        Intent::JoinConversation(here),
+        Intent::LeaveConversation(here),
         Intent::SendMessage { conversation: here, text: "\u{0}\"🦀".to_owned(), payload: None },
         Intent::EditMessage {
             conversation: here,
-            message: message(1),
-            text: "t".to_owned(),
+            message: MessageKey::Id(message(1)),
+            text: Some("t".to_owned()),
             payload: Some(json("[]")),
         },
-        Intent::RemoveMessage { conversation: here, message: message(1) },
+        Intent::RemoveMessage { conversation: here, message: MessageKey::Id(message(1)) },
+        Intent::EditMessage {
+            conversation: here,
+            message: MessageKey::Token(entry(1).token),
+            text: None,
+            payload: Some(json("[]")),
+        },
+        Intent::RemoveMessage { conversation: here, message: MessageKey::Token(entry(1).token) },
+        Intent::RemoveDuplicate { conversation: here, message: message(1) },
         Intent::MarkAsRead { conversation: here, sequence: Sequence(9) },
+        Intent::EditUser { custom_data: Some(json("{}")), private_custom_data: None },
+        Intent::ManageNotifications(Notification::ALL.to_vec()),
+        Intent::Subscribe(vec![user(4), user(5)]),
+        Intent::Unsubscribe(vec![user(4)]),
+        Intent::UnsubscribeAll,
     ];
     let entries: Vec<OutboxEntry> =
         intents.into_iter().zip(1..).map(|(intent, number)| OutboxEntry { intent, ..entry(number) }).collect();
     store.write(entries.iter().cloned().map(Write::Outbox).collect()).wait().unwrap();
     assert_eq!(store.read(|reader| reader.outbox()).unwrap(), entries);
+}
+
+#[test]
+fn lists_that_were_looked_up_are_read_offline() {
+    let (_folder, store) = new_store();
+    let public = vec![conversation(9), conversation(2)];
+    let told = vec![
+        Write::Subscriptions(vec![user(7), user(3)]),
+        Write::Subscribed(vec![user(5), user(3)]),
+        Write::Unsubscribed(vec![user(7)]),
+        Write::PublicConversations(vec![conversation(1)]),
+        Write::PublicConversations(public.clone()),
+    ];
+    store.write(told).wait().unwrap();
+    assert_eq!(store.read(|reader| reader.subscriptions()).unwrap(), [user(3), user(5)]);
+    assert_eq!(store.read(|reader| reader.public_conversations()).unwrap(), public);
 }
 
 #[test]

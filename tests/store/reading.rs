@@ -125,9 +125,13 @@ fn the_list_is_sorted_by_activity_and_leaves_out_what_is_gone() {
         let mut event = sent(1, 2, number, &"long ".repeat(50));
         event.timestamp = Timestamp(if number == 2 { 9_000 } else { 1_000 });
         event.conversation = conversation(number);
-        store.write(vec![Write::Events(conversation(number), vec![event])]).wait().unwrap();
+        let comes_in = Write::Membership(conversation(number), Membership::Member);
+        store.write(vec![comes_in, Write::Events(conversation(number), vec![event])]).wait().unwrap();
     }
     store.write(vec![Write::Membership(conversation(3), Membership::Removed)]).wait().unwrap();
+    // What nobody told of is no conversation of the user's, whatever the user says to have read of it.
+    let mark = Write::ReadMark { conversation: conversation(5), user: user(OWN), sequence: Sequence(1) };
+    store.write(vec![mark]).wait().unwrap();
     let list = store.read(|reader| reader.conversations(10, 0)).unwrap();
     let ids: Vec<_> = list.iter().map(|row| row.conversation.id).collect();
     assert_eq!(ids, [conversation(2), conversation(4), conversation(1)]);

@@ -3,7 +3,7 @@
 
 use backscroll::model::{
     Action, ClientToken, Conversation, ConversationConfig, ConversationId, Event, EventBody, Intent, Membership,
-    MessageContent, MessageId, OutboxEntry, OutboxState, Participant, RawJson, RequestId, Secret, Sequence,
+    MessageContent, MessageId, MessageKey, OutboxEntry, OutboxState, Participant, RawJson, RequestId, Secret, Sequence,
     SequenceRange, ServerAddress, Session, Settlement, Timestamp, Tokens, User, UserId, UserName, with_token,
 };
 use backscroll::sync::{HoleReason, Write};
@@ -241,12 +241,14 @@ impl Story {
         let (conversation, kept) = (thread.id, self.send_message(thread));
         let mut content = self.content(thread.head + 1000);
         content.id = kept;
-        let intent = Intent::EditMessage { conversation, message: kept, text: content.text.clone(), payload: None };
+        let (message, new_text) = (MessageKey::Id(kept), Some(content.text.clone()));
+        let intent = Intent::EditMessage { conversation, message, text: new_text, payload: None };
         let entry = self.accept("edit accepted", intent);
         self.answer("edit answered", thread, entry, EventBody::MessageEdited(content));
 
         let removed = self.send_message(thread);
-        let entry = self.accept("removal accepted", Intent::RemoveMessage { conversation, message: removed });
+        let intent = Intent::RemoveMessage { conversation, message: MessageKey::Id(removed) };
+        let entry = self.accept("removal accepted", intent);
         self.answer("removal answered", thread, entry, EventBody::MessageRemoved(removed));
 
         let heard = self.content(thread.head);
@@ -333,7 +335,11 @@ pub(crate) fn tokens_after<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec
             | Write::Hole(..)
             | Write::ReadMark { .. }
             | Write::History(..)
-            | Write::WholeAt(_) => {}
+            | Write::WholeAt(_)
+            | Write::Subscriptions(_)
+            | Write::Subscribed(_)
+            | Write::Unsubscribed(_)
+            | Write::PublicConversations(_) => {}
         }
     }
     held

@@ -10,8 +10,9 @@ use super::{
 };
 use crate::model::{
     Action, ClientToken, Conversation, ConversationConfig, ConversationId, Credentials, ErrorCode, Event, EventBody,
-    HistoryPolicy, Intent, MessageContent, MessageId, MessagingError, OutboxState, Participant, PrivateUser, RawJson, RequestId,
-    Secret, Sequence, SequenceRange, ServerAddress, Session, Timestamp, Tokens, Uptime, User, UserId, UserName, with_token,
+    HistoryPolicy, Intent, MessageContent, MessageId, MessagingError, OutboxState, Participant, PrivateUser, RawJson,
+    RequestId, Secret, Sequence, SequenceRange, ServerAddress, Session, Timestamp, Tokens, Uptime, User, UserId,
+    UserName, with_token,
 };
 use crate::protocol::{
     Announcement, ClientFrame, ClientRpc, Header, Push, RateLimit, Request, ServerChat, ServerFrame, ServerRpc,
@@ -169,7 +170,7 @@ impl Shell {
         }
         self.give(Input::Connected(self.link()));
         let rate = idempotent.then_some(RateLimit { burst: 64, interval: Duration::from_millis(1) });
-        let announcement = Announcement { idempotent, rate };
+        let announcement = Announcement { idempotent, heads: false, rate };
         self.rpc(ServerRpc::Greeting { connection: None, announcement })
     }
 

@@ -71,9 +71,13 @@ impl Disk {
                     touched.push(id);
                 }
                 // Marks are checked by the tests of the store; nothing here reads them.
-                Write::ReadMark { .. } => {}
                 // No device of the simulation has a policy or a clock.
                 Write::History(..) | Write::WholeAt(_) => {}
+                Write::ReadMark { .. }
+                | Write::Subscriptions(_)
+                | Write::Subscribed(_)
+                | Write::Unsubscribed(_)
+                | Write::PublicConversations(_) => {}
                 Write::Outbox(entry) => {
                     if let Some(before) = self.outbox.get(&entry.token) {
                         check_arrow(before.state, entry.state)?;

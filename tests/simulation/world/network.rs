@@ -95,7 +95,7 @@ impl World {
         self.post(at, Packet::Connected(conn));
         let idempotent = matches!(self.flavour, Flavour::Ours | Flavour::Blind);
         let rate = idempotent.then_some(RateLimit { burst: 64, interval: Duration::from_millis(1) });
-        let announcement = Announcement { idempotent, rate };
+        let announcement = Announcement { idempotent, heads: idempotent, rate };
         self.reply(conn, ServerFrame::Rpc(ServerRpc::Greeting { connection: None, announcement }));
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::{EPOCH, Packet, World};
 use backscroll::model::{
-    ClientToken, ConversationConfig, ConversationId, Intent, Membership, Participant, Sequence, Timestamp,
+    ClientToken, ConversationConfig, ConversationId, Intent, Membership, MessageKey, Participant, Sequence, Timestamp,
 };
 use backscroll::sync::{Command, Query};
 use std::time::Duration;
@@ -65,11 +65,11 @@ impl World {
         match (self.rng.u32(0..14), messages.is_empty()) {
             (0, false) => {
                 let message = messages[self.rng.usize(0..messages.len())];
-                let text = format!("edited {}", self.steps);
+                let (message, text) = (MessageKey::Id(message), Some(format!("edited {}", self.steps)));
                 self.submit(Intent::EditMessage { conversation, message, text, payload: None })
             }
             (1, false) => {
-                let message = messages[self.rng.usize(0..messages.len())];
+                let message = MessageKey::Id(messages[self.rng.usize(0..messages.len())]);
                 self.submit(Intent::RemoveMessage { conversation, message })
             }
             (2, _) if head > Sequence::ZERO => self.submit(Intent::MarkAsRead { conversation, sequence: head }),

@@ -141,7 +141,13 @@ impl Page {
         Browser::of_this_run().ask(command).await
     }
 
-    async fn call(&self, on: &str, call: &str, args: Value) -> Answer {
+    /// Writes a frame to the SDK's own socket: for what this SDK cannot be made to send.
+    pub(crate) async fn write(&self, frame: &Value) {
+        self.call("socket", "send", json!([frame.to_string()])).await.unwrap();
+    }
+
+    /// Calls a method of `client`, `messenger`, `conversation:<uuid>` or `message:<uuid>`.
+    pub(crate) async fn call(&self, on: &str, call: &str, args: Value) -> Answer {
         let command = json!({ "page": self.number, "on": on, "call": call, "args": args });
         Browser::of_this_run().ask(command).await
     }

@@ -9,5 +9,10 @@ mod told;
 mod world;
 
 mod conversations;
+mod errors;
+mod history;
 mod login;
+mod messages;
+mod people;
 mod reconnect;
+mod rights;

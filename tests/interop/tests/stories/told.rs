@@ -2,8 +2,8 @@
 
 use crate::browser::{Fired, Page};
 use crate::world::Device;
-use backscroll::engine::MessengerEventType;
-use backscroll::model::{Conversation, Participant, RawJson};
+use backscroll::engine::{MessengerEventType, TimelineItem, Window};
+use backscroll::model::{Conversation, Participant};
 use backscroll::{MessengerEvent, engine};
 use serde_json::{Value, json};
 
@@ -31,6 +31,80 @@ pub(crate) async fn both_were_told(page: &Page, device: &Device, conversation: &
     assert_eq!(positions, (1..=last).collect::<Vec<_>>(), "each once and in order");
     assert_eq!(theirs, ours);
     ours
+}
+
+/// Checks that both sides end with the same: how the conversation is, and every message in it, the browser's read
+/// from history in pages of 100 as an application would.
+pub(crate) async fn both_hold_the_same(page: &Page, device: &Device, conversation: &str) {
+    let theirs = page.messenger("getConversation", json!([conversation])).await.unwrap()["conversation"].clone();
+    let id = conversation.parse().unwrap();
+    let ours = device.conversation(id).await.unwrap().expect("held");
+    assert_eq!(described(&theirs), description(&ours.conversation));
+    let last = theirs["lastSeq"].as_u64().unwrap();
+    assert_eq!((u64::from(ours.head.get()), ours.missing), (last, 0));
+
+    let history = history(page, conversation, last).await;
+    let positions: Vec<u64> = history.iter().map(|event| event.sequence).collect();
+    assert_eq!(positions, (1..=last).collect::<Vec<_>>(), "history has each event once and in order");
+    assert_eq!(folded(&history), messages(device, conversation).await);
+}
+
+/// Reads all of the history that a page may see, a page of 100 at a time and one after the other.
+pub(crate) async fn history(page: &Page, conversation: &str, last: u64) -> Vec<Told> {
+    let mut events = Vec::new();
+    for first in (1..=last).step_by(100) {
+        let range = json!([first, last.min(first + 99)]);
+        let told = page.conversation(conversation, "retransmitEvents", range).await.unwrap();
+        events.extend(told["events"].as_array().unwrap().iter().map(retransmitted));
+    }
+    events
+}
+
+/// Returns the messages that stand in the end, oldest first: sequence, sender and what is said.
+fn folded(history: &[Told]) -> Vec<Value> {
+    let mut messages: Vec<Value> = Vec::new();
+    for event in history {
+        let known = messages.iter().position(|message| message["said"]["uuid"] == event.content["uuid"]);
+        match (event.kind.as_str(), known) {
+            ("SendMessage", None) => messages.push(message(event.sequence, event.initiator, &event.content)),
+            ("EditMessage", Some(known)) => messages[known]["said"] = event.content.clone(),
+            ("RemoveMessage", Some(known)) => drop(messages.remove(known)),
+            (other, _) => assert!(other.ends_with("Conversation"), "{event:?}"),
+        }
+    }
+    messages
+}
+
+/// Returns the messages that an engine shows, in the form of [`folded`]; a gap fails the test.
+async fn messages(device: &Device, conversation: &str) -> Vec<Value> {
+    let items = device.messages(conversation.parse().unwrap(), Window::Newest, 1_000).await.unwrap();
+    let messages = items.iter().map(|item| match item {
+        TimelineItem::Message(message) => message,
+        TimelineItem::Gap(range) => panic!("a gap at {range:?}"),
+    });
+    let standing = messages.filter(|message| !message.removed);
+    standing.map(|shown| message(shown.sequence.get().into(), shown.sender.unwrap().get(), &saying(shown))).collect()
+}
+
+fn message(sequence: u64, sender: u64, said: &Value) -> Value {
+    json!({ "sequence": sequence, "sender": sender, "said": said })
+}
+
+/// Returns an event out of the SDK's history, which names the action and not the kind.
+fn retransmitted(event: &Value) -> Told {
+    let (kind, content) = match event["messengerAction"].as_str().unwrap() {
+        "sendMessage" => ("SendMessage", said(&event["message"])),
+        "editMessage" => ("EditMessage", said(&event["message"])),
+        "removeMessage" => ("RemoveMessage", json!({ "uuid": event["message"]["uuid"] })),
+        "createConversation" => ("CreateConversation", described(&event["conversation"])),
+        _ => ("EditConversation", described(&event["conversation"])),
+    };
+    Told {
+        sequence: event["seq"].as_u64().unwrap(),
+        kind: kind.to_owned(),
+        initiator: event["initiator"].as_u64().unwrap(),
+        content,
+    }
 }
 
 /// Returns a numbered event of `conversation` that the SDK fired.
@@ -146,9 +220,4 @@ fn without_token(custom_data: &Value) -> Value {
     let mut custom_data = custom_data.clone();
     custom_data.as_object_mut().unwrap().remove("client_id");
     custom_data
-}
-
-/// Parses JSON that a test is sure of.
-pub(crate) fn raw(value: &Value) -> RawJson {
-    RawJson::from_value(value)
 }

@@ -1,10 +1,10 @@
 //! A server with real TLS, and the people on it: some in a browser, some with our engine.
 
 use crate::browser::Page;
-use backscroll::model::{Credentials, Secret, UserName};
+use backscroll::model::{ConversationConfig, Credentials, Participant, Secret, UserId, UserName};
 use backscroll::sync::{LinkState, Settings};
-use backscroll::{Config, Messenger, MessengerEvent};
-use backscroll_server::{Accounts, PasswordCost, Server, serve};
+use backscroll::{Config, Conversation, Error, Messenger, MessengerEvent, Sending};
+use backscroll_server::{Accounts, Faults, PasswordCost, Server, serve};
 use futures_util::StreamExt;
 use serde_json::json;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -56,6 +56,11 @@ impl World {
         drop(self.server.take().expect("a server runs"));
     }
 
+    /// Returns the handle of the faults of the running server.
+    pub(crate) fn faults(&self) -> &Faults {
+        self.server.as_ref().expect("a server runs").faults()
+    }
+
     /// Opens a page that can connect to the server.
     pub(crate) async fn page(&self) -> Page {
         Page::open(&self.address.to_string()).await
@@ -81,10 +86,15 @@ impl World {
         Device::open(config).await
     }
 
+    /// Returns the right credentials of a user.
+    pub(crate) fn credentials(&self, user: &str) -> Credentials {
+        Credentials::Password { user: user_name(user), password: password(user) }
+    }
+
     /// Opens a device of our engine and logs in.
     pub(crate) async fn with_engine(&self, user: &str) -> Device {
         let device = self.device(user).await;
-        device.log_in(Credentials::Password { user: user_name(user), password: password(user) }).await.unwrap();
+        device.log_in(self.credentials(user)).await.unwrap();
         device.until_live().await;
         device
     }
@@ -117,6 +127,11 @@ impl Device {
         Self { messenger, events }
     }
 
+    /// Makes a conversation with somebody, as the engine's `create_conversation` does for an application.
+    pub(crate) async fn makes(&self, wish: ConversationConfig) -> Conversation {
+        settled(self.create_conversation(wish).await).await.conversation
+    }
+
     /// Returns what was told so far.
     pub(crate) fn told(&self) -> Vec<MessengerEvent> {
         self.events.borrow().clone()
@@ -126,6 +141,17 @@ impl Device {
     pub(crate) async fn until(&self, what: &str, reached: impl Fn(&[MessengerEvent]) -> bool) {
         let mut events = self.events.clone();
         within_patience(what, events.wait_for(|events| reached(events))).await.expect("the engine is open");
+    }
+
+    /// Waits until the event at a position of a conversation was told.
+    pub(crate) async fn until_sequence(&self, conversation: &str, sequence: u32) {
+        let at = |event: &MessengerEvent| match event {
+            MessengerEvent::Conversation(event) => Some((event.conversation.id, event.sequence.get())),
+            MessengerEvent::Message(event) => Some((event.message.conversation, event.sequence.get())),
+            _ => None,
+        };
+        let place = (conversation.parse().unwrap(), sequence);
+        self.until(&format!("event {sequence}"), |events| events.iter().filter_map(at).any(|at| at == place)).await;
     }
 
     /// Waits until everything the server has told of is held.
@@ -157,6 +183,22 @@ pub(crate) fn secret(name: &str) -> String {
 
 fn password(name: &str) -> Secret {
     Secret::new(secret(name))
+}
+
+/// Returns the number of the `nth` user that [`World::with_users`] names, from 0 on.
+pub(crate) fn user(nth: u64) -> UserId {
+    UserId::new(101 + nth).expect("a small number")
+}
+
+/// Returns a wish for a conversation with others.
+pub(crate) fn with(title: &str, others: &[UserId]) -> ConversationConfig {
+    let participants = others.iter().copied().map(Participant::new).collect();
+    ConversationConfig { title: title.to_owned(), participants, ..ConversationConfig::default() }
+}
+
+/// Waits for what an entry of the outbox comes to.
+pub(crate) async fn settled<T>(sending: Result<Sending<T>, Error>) -> T {
+    within_patience("what was sent", sending.unwrap()).await.unwrap()
 }
 
 /// Fails the test when something takes for ever.
