@@ -14,6 +14,13 @@ CREATE TABLE whole (
     at  INTEGER NOT NULL                                        -- by the clock of this machine
 ) STRICT;
 
+-- Catching up: up to where heads were compared, in the words of the server that gave it. At most one row.
+CREATE TABLE heads_cursor (
+    id          INTEGER PRIMARY KEY CHECK (id = 1),
+    server_url  TEXT NOT NULL,                                  -- no other server is asked with it
+    cursor      TEXT NOT NULL
+) STRICT;
+
 -- Look-ups: whom the user follows, as the server last told.
 CREATE TABLE subscription (
     user_id  INTEGER PRIMARY KEY CHECK (user_id >= 0)
@@ -23,4 +30,30 @@ CREATE TABLE subscription (
 CREATE TABLE public_conversation (
     place  INTEGER PRIMARY KEY,                                 -- order in which the server listed them
     uuid   BLOB NOT NULL UNIQUE CHECK (length(uuid) = 16)
+) STRICT;
+
+-- Lease: the process that syncs. Writing a higher generation makes the writer the holder; a transaction of an
+-- earlier holder finds it and keeps nothing.
+CREATE TABLE lease (
+    id          INTEGER PRIMARY KEY CHECK (id = 1),
+    generation  INTEGER NOT NULL CHECK (generation >= 0),
+    process     INTEGER CHECK (process >= 0),                   -- NULL when the last holder gave it back
+    program     TEXT,
+    since       INTEGER,                                        -- UNIX seconds, by the clock of the machine
+    CHECK ((process IS NULL) = (program IS NULL) AND (process IS NULL) = (since IS NULL))
+) STRICT;
+
+INSERT INTO lease (id, generation) VALUES (1, 0);
+
+-- Lease: what the other processes want, in the order of their commits, until the holder takes it over.
+CREATE TABLE wish (
+    number     INTEGER PRIMARY KEY,
+    -- 0 a new entry for the outbox, 1 an entry is to be taken back, 2 a refused entry is to be tried again
+    kind       INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 2),
+    token      BLOB NOT NULL CHECK (length(token) = 16),        -- of the entry
+    wished_at  INTEGER NOT NULL,                                -- UNIX seconds, by the clock of the machine
+    intent     TEXT,                                            -- JSON, of a new entry
+    checksum   INTEGER NOT NULL,
+    UNIQUE (token, kind),
+    CHECK ((kind = 0) = (intent IS NOT NULL))
 ) STRICT;

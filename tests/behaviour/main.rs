@@ -4,6 +4,7 @@
 mod catch_up;
 mod first_chat;
 mod history;
+mod interface;
 mod offline;
 mod outbox;
 mod raw;
