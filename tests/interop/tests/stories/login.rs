@@ -63,3 +63,15 @@ async fn a_refresh_token_gives_a_new_pair_and_works_once() {
     let again = page.client("tokenRefresh", json!([long_name("alice"), refresh])).await.unwrap_err();
     assert_eq!((&again["result"], &again["code"]), (&json!(false), &json!(401)));
 }
+
+#[tokio::test]
+async fn push_tokens_are_taken_without_an_answer() {
+    let world = World::with_users(&["alice"]).await;
+    let page = world.in_browser("alice").await;
+    for call in ["registerForPushNotifications", "handlePushNotification", "unregisterForPushNotifications"] {
+        page.client(call, json!(["a token of the browser's vendor"])).await.unwrap();
+    }
+    // The link stands and answers.
+    assert_eq!(page.messenger("getMyId", json!([])).await, Ok(json!(101)));
+    assert_eq!(page.fired("ConnectionClosed"), []);
+}
