@@ -7,7 +7,7 @@ use backscroll::engine::{Freshness, TimelineItem, Window};
 use backscroll::model::{
     ConversationConfig, ConversationId, HistoryPolicy, Participant, Sequence, SequenceRange, UserId,
 };
-use backscroll::protocol::Request;
+use backscroll::protocol::{Push, Request};
 use backscroll::sync::HoleReason;
 
 fn range(first: u32, last: u32) -> SequenceRange {
@@ -16,6 +16,11 @@ fn range(first: u32, last: u32) -> SequenceRange {
 
 async fn gaps(device: &Messenger, conversation: ConversationId) -> Vec<SequenceRange> {
     device.gaps(Some(conversation)).await.unwrap().into_iter().map(|(_, range)| range).collect()
+}
+
+/// Fails the test when the server refused.
+fn done(answer: Vec<Push>) {
+    assert!(matches!(answer[..], [Push::Event(_)]), "refused: {answer:?}");
 }
 
 /// A device of Alice with this policy, after an absence in which 1,000 messages were written.
@@ -95,9 +100,9 @@ async fn the_time_somebody_was_out_of_an_uber_conversation_is_a_hole_with_its_re
     let mut bob = Raw::log_in(&world, "bob").await;
     bob.send_messages(conversation, 0..98).await;
     // Number 100 is the removal, number 160 the return.
-    bob.ask(Request::RemoveParticipants { conversation, users: vec![user] }).await;
+    done(bob.ask(Request::RemoveParticipants { conversation, users: vec![user] }).await);
     bob.send_messages(conversation, 98..157).await;
-    bob.ask(Request::AddParticipants { conversation, participants: vec![Participant::new(user)] }).await;
+    done(bob.ask(Request::AddParticipants { conversation, participants: vec![Participant::new(user)] }).await);
     bob.send_messages(conversation, 157..200).await;
 
     let alice = world.open("alice").await;
