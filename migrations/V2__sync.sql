@@ -12,3 +12,14 @@ CREATE TABLE public_conversation (
     place  INTEGER PRIMARY KEY,                                 -- order in which the server listed them
     uuid   BLOB NOT NULL UNIQUE CHECK (length(uuid) = 16)
 ) STRICT;
+
+-- Session: why it ended, and the device it belongs to.
+ALTER TABLE session ADD COLUMN refused INTEGER;                 -- code of the server; NULL while it lasts or when logged out
+ALTER TABLE session ADD COLUMN device TEXT;                     -- random id shown at each login; NULL before the first
+
+-- Session: what push services call this device.
+CREATE TABLE push_token (
+    id      INTEGER PRIMARY KEY,                                -- the oldest first
+    token   TEXT NOT NULL UNIQUE,
+    wanted  INTEGER NOT NULL CHECK (wanted IN (0, 1))           -- 0 to be unregistered, and then forgotten
+) STRICT;

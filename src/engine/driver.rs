@@ -356,7 +356,7 @@ impl Driver {
                 }
             }
         };
-        self.link_state.send_replace(link_state_of(&saved));
+        self.link_state.send_replace(LinkState::before_dialling(saved.session.as_ref()));
         self.session.send_replace(saved.session.clone());
         self.core = Core::restore(saved, self.settings.clone(), clock::seed(), self.clock.uptime());
         Ok(())
@@ -388,17 +388,12 @@ impl Driver {
     }
 }
 
-/// Returns how things stand before the core has dialled.
-pub(crate) fn link_state_of(saved: &SavedState) -> LinkState {
-    let can_log_in = saved.session.as_ref().is_some_and(|session| session.tokens.is_some());
-    if can_log_in { LinkState::Offline } else { LinkState::SignedOut }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{ConversationConfig, Intent, UserName};
     use crate::store::Store;
+    use crate::sync::SignedOut;
 
     struct Engine {
         calls: mpsc::Sender<Call>,
@@ -409,7 +404,7 @@ mod tests {
         async fn start(store: OpenStore) -> Self {
             let saved = store.saved_state().await.unwrap();
             let (calls, waiting) = mpsc::channel(8);
-            let (link_sender, link_state) = watch::channel(link_state_of(&saved));
+            let (link_sender, link_state) = watch::channel(LinkState::before_dialling(saved.session.as_ref()));
             let (session, _) = watch::channel(saved.session.clone());
             let signals = broadcast::channel(8).0;
             let settings = Settings::default();
@@ -443,6 +438,8 @@ mod tests {
             user_id: None,
             server: ServerAddress { url: "wss://localhost".to_owned(), extra_root: None },
             tokens: None,
+            refused: Some(701),
+            device: None,
         };
         Store::open(&path).unwrap().write(vec![Write::Session(session)]).await.unwrap();
 
@@ -451,7 +448,8 @@ mod tests {
         for _ in 0..3 {
             assert!(matches!(engine.submit().await, Err(Error::Store(_))));
         }
-        assert_eq!(*engine.link_state.borrow(), LinkState::SignedOut);
+        let refused = SignedOut::Refused { code: 701 };
+        assert_eq!(*engine.link_state.borrow(), LinkState::SignedOut(refused));
         engine.close().await;
 
         let engine = Engine::start(OpenStore::open(path.clone()).await.unwrap()).await;

@@ -1,7 +1,7 @@
 //! The handle that applications hold.
 
 use super::clock::{self, Clock};
-use super::driver::{self, Call, Driver};
+use super::driver::{Call, Driver};
 use super::events::{
     self, Callbacks, ConversationEvent, ConversationServiceEvent, MessageEvent, MessengerEvent, MessengerEventType,
     StatusEvent, Subscription, SubscriptionEvent, UserEvent,
@@ -74,7 +74,7 @@ impl Messenger {
         let saved = store.saved_state().await?;
         let (calls, waiting_calls) = mpsc::channel(CALLS_WAITING_MAX);
         let (signals, _) = broadcast::channel(events::EVENTS_WAITING_MAX);
-        let (link_sender, link) = watch::channel(driver::link_state_of(&saved));
+        let (link_sender, link) = watch::channel(LinkState::before_dialling(saved.session.as_ref()));
         let (session_sender, session) = watch::channel(saved.session.clone());
         let shared = Shared {
             calls,
@@ -108,7 +108,7 @@ impl Messenger {
             store,
             server: None,
             allow_plain: false,
-            link: watch::channel(LinkState::SignedOut).1,
+            link: watch::channel(LinkState::before_dialling(saved.session.as_ref())).1,
             session: watch::channel(saved.session).1,
             signals: broadcast::channel(1).0.downgrade(),
             callbacks: Callbacks::default(),

@@ -34,6 +34,7 @@ mod people;
 #[cfg(test)]
 mod plans;
 mod schema;
+mod session;
 mod value;
 mod verify;
 
@@ -173,6 +174,7 @@ impl Store {
         self.read(|reader| {
             Ok(SavedState {
                 session: reader.session()?,
+                push_tokens: reader.push_tokens()?,
                 conversations: reader.saved_conversations()?,
                 outbox: reader.outbox()?,
                 users: reader.user_ids()?,
