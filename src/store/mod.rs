@@ -126,6 +126,17 @@ impl Store {
         Ok(Self { readers, writer: None })
     }
 
+    /// Closes the file without tidying it up: what dropping does later, at leisure, the next open makes up for.
+    ///
+    /// What was queued is stored before. When this returns, nothing of the file is open.
+    pub fn leave(self) {
+        let Self { readers, writer } = self;
+        drop(readers);
+        if let Some(writer) = writer {
+            writer.leave();
+        }
+    }
+
     /// Returns the file.
     pub fn path(&self) -> &Path {
         self.readers.path()
