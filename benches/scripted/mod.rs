@@ -85,7 +85,7 @@ async fn serve(events: usize) {
         stream.set_nodelay(true).expect("a socket");
         let mut socket = accept_async(stream).await.expect("a WebSocket");
         let rate = Some(RateLimit { burst: 1_000, interval: Duration::from_micros(1) });
-        let announcement = Announcement { idempotent: true, rate };
+        let announcement = Announcement { idempotent: true, heads: false, rate };
         let greeting = ServerFrame::Rpc(ServerRpc::Greeting { connection: None, announcement });
         socket.send(Message::text(encode_server(&greeting))).await.expect("a client that reads");
         while let Some(Ok(message)) = socket.next().await {

@@ -177,7 +177,7 @@ impl<'a> Reader<'a> {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let announcement = Announcement { idempotent: true, rate: Some(self.shared.limits.rate) };
+        let announcement = Announcement { idempotent: true, heads: true, rate: Some(self.shared.limits.rate) };
         self.send(ServerRpc::Greeting { connection: Some(self.connection_name()), announcement }).await;
         let all = u32::try_from(self.shared.limits.requests_under_way).unwrap_or(u32::MAX);
         let under_way = Arc::clone(&self.under_way);

@@ -92,6 +92,8 @@ actions! {
     IsRead = "isRead",
     /// History is asked for.
     RetransmitEvents = "retransmitEvents",
+    /// The conversations that moved since a cursor are asked for: an extension of our own server.
+    HeadsSince = "headsSince",
 }
 
 impl fmt::Display for Action {

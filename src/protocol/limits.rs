@@ -19,6 +19,10 @@ pub const TYPING_INTERVAL: Duration = Duration::from_secs(10);
 /// Bytes of one frame, either way. The largest legal frames (a thousand participants, a long text with its
 /// payload) stay far below; what is longer is refused before it is parsed.
 pub const FRAME_BYTES_MAX: usize = 4 << 20;
+/// Heads in one frame of `onHeadsSince`: less than half of [`FRAME_BYTES_MAX`].
+pub const HEADS_MAX: usize = 20_000;
+/// Bytes of the cursor of `headsSince`; a longer one is none that a server gave.
+pub const CURSOR_BYTES_MAX: usize = 256;
 /// How long a request may wait for its answer. Source: protocol notes, section 4.1.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the server may take to greet. Source: protocol notes, section 1.4; the number is our choice.

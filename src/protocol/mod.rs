@@ -15,7 +15,7 @@ mod wire;
 pub use codec::{ClientFault, DecodeError, decode_client, decode_server, encode_client, encode_server};
 pub use limits::*;
 pub use one_time_key::{one_time_key_answer, password_hash};
-pub use push::{Header, Push, ServerChat};
+pub use push::{Head, Header, Push, ServerChat};
 pub use request::{ClientChat, Request, UserKey};
 pub use rpc::{Announcement, ClientRpc, LoginOptions, RateLimit, ServerRpc};
 

@@ -34,6 +34,15 @@ impl Header {
     }
 }
 
+/// How far a conversation has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Which.
+    pub conversation: ConversationId,
+    /// The sequence of its newest event.
+    pub sequence: Sequence,
+}
+
 /// What a server says about conversations, messages and users.
 ///
 /// Source: protocol notes, section 7.
@@ -126,6 +135,15 @@ pub enum Push {
         count: Option<u32>,
         /// The event as it was.
         event: Event,
+    },
+    /// `onHeadsSince`: conversations that moved since a cursor. An extension of our own server.
+    HeadsSince {
+        /// Cause and time.
+        header: Header,
+        /// They moved: something was numbered, or somebody has read. By rising id over all frames of an answer.
+        heads: Vec<Head>,
+        /// What to ask with the next time; absent in all frames of an answer but the last.
+        cursor: Option<String>,
     },
     /// `onError`: a refusal.
     Error {

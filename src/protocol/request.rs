@@ -149,6 +149,12 @@ pub enum Request {
         /// How many.
         count: Option<i64>,
     },
+    /// An extension of our own server, announced in its greeting: which conversations that the user takes part in
+    /// moved since an earlier answer. Answered by one or more `onHeadsSince`, the last of which is complete.
+    HeadsSince {
+        /// The cursor of that answer; without one, or with one the server does not know, all of them moved.
+        cursor: Option<String>,
+    },
 }
 
 impl Request {
@@ -180,6 +186,7 @@ impl Request {
             Self::Typing(_) => Action::TypingMessage,
             Self::MarkAsRead { .. } => Action::IsRead,
             Self::RetransmitEvents { .. } => Action::RetransmitEvents,
+            Self::HeadsSince { .. } => Action::HeadsSince,
         }
     }
 
@@ -211,7 +218,8 @@ impl Request {
             | Self::SetStatus { .. }
             | Self::GetSubscriptions
             | Self::Typing(_)
-            | Self::RetransmitEvents { .. } => false,
+            | Self::RetransmitEvents { .. }
+            | Self::HeadsSince { .. } => false,
         }
     }
 }
@@ -255,6 +263,7 @@ impl fmt::Debug for Request {
             Self::RetransmitEvents { conversation, from, to, count } => {
                 shown.field(conversation).field(from).field(to).field(count)
             }
+            Self::HeadsSince { cursor } => shown.field(cursor),
         }
         .finish()
     }

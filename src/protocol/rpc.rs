@@ -88,12 +88,14 @@ pub struct RateLimit {
 }
 
 /// What our own server says about itself in its greeting, as a second argument that other clients ignore:
-/// `{"backscroll":{"idempotent":true,"burst":64,"interval_us":100}}`.
+/// `{"backscroll":{"idempotent":true,"heads":true,"burst":64,"interval_us":100}}`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Announcement {
     /// A request repeated with the same `request_uuid` by the same user is answered as the first time,
     /// and a message with a token that the sender used before in the conversation likewise.
     pub idempotent: bool,
+    /// `headsSince` is answered.
+    pub heads: bool,
     /// How fast a client may ask.
     pub rate: Option<RateLimit>,
 }

@@ -76,7 +76,7 @@ impl Core {
                 }
             }
             // Proof of life.
-            Push::Unknown { .. } => {}
+            Push::HeadsSince { .. } | Push::Unknown { .. } => {}
         }
     }
 

@@ -43,7 +43,7 @@ impl Raw {
         // Ids of its own for each client, the same in every run.
         let requests = u128::from(user.bytes().fold(1_u64, |sum, byte| sum * 31 + u64::from(byte))) << 64;
         let mut raw = Self { socket, requests };
-        let Credentials::Password { user, password } = credentials(user);
+        let Credentials::Password { user, password } = credentials(user) else { panic!("users have passwords") };
         raw.send(ClientFrame::Rpc(ClientRpc::Login { user, password, options: LoginOptions::default() })).await;
         loop {
             match raw.next().await {

@@ -8,9 +8,9 @@
 use crate::disk::Disk;
 use crate::foreign;
 use backscroll::model::{
-    ClientToken, ConversationConfig, ConversationId, Credentials, Event, EventBody, Intent, MessageId, OutboxState,
-    Participant, RequestId, Secret, Sequence, SequenceRange, ServerAddress, Timestamp, Tokens, Uptime, UserId,
-    UserName, fold_messages, token_of_payload,
+    ClientToken, ConversationConfig, ConversationId, Credentials, Event, EventBody, Intent, MessageId, MessageKey,
+    OutboxState, Participant, RequestId, Secret, Sequence, SequenceRange, ServerAddress, Timestamp, Tokens, Uptime,
+    UserId, UserName, fold_messages, token_of_payload,
 };
 use backscroll::protocol::{
     Announcement, ClientFrame, ClientRpc, Push, RateLimit, Request, ServerChat, ServerFrame, ServerRpc,
@@ -168,7 +168,7 @@ impl World {
             left,
             core: Core::restore(Disk::default().saved_state(), settings(flavour), 1, Uptime::default()),
             disk: Rc::default(),
-            state: LinkState::SignedOut,
+            state: LinkState::default(),
             commands: 0,
             lives: 1,
             conn: None,
@@ -326,7 +326,8 @@ impl World {
             1 => Ok(Intent::SendMessage { conversation, text: "second".to_owned(), payload: None }),
             _ => {
                 let message = self.first_message().ok_or("the first message has no id")?;
-                Ok(Intent::EditMessage { conversation, message, text: "first, edited".to_owned(), payload: None })
+                let (message, text) = (MessageKey::Id(message), Some("first, edited".to_owned()));
+                Ok(Intent::EditMessage { conversation, message, text, payload: None })
             }
         }
     }
@@ -362,7 +363,7 @@ impl World {
                 }
                 let idempotent = self.flavour == Flavour::Ours;
                 let rate = idempotent.then_some(settings(self.flavour).rate);
-                let announcement = Announcement { idempotent, rate };
+                let announcement = Announcement { idempotent, heads: false, rate };
                 let greeting = ServerFrame::Rpc(ServerRpc::Greeting { connection: None, announcement });
                 let down = VecDeque::from([Down::Connected, Down::Frame(Box::new(greeting))]);
                 self.conn = Some(Conn { link, up: VecDeque::new(), down, is_cut: false, is_logged_in: false });
@@ -407,7 +408,7 @@ impl World {
         self.sever();
         self.conn = None;
         self.lives += 1;
-        self.state = LinkState::SignedOut;
+        self.state = LinkState::default();
         let now = Uptime::from_duration(self.now);
         self.core = Core::restore(self.disk.saved_state(), settings(self.flavour), self.lives, now);
     }

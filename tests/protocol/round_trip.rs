@@ -49,5 +49,5 @@ fn every_kind_of_frame_is_made() {
     // The one action no client asks for.
     let asked = Action::KNOWN.iter().filter(|action| **action != Action::RemoveEmptyConversation).cloned();
     assert_eq!(actions, asked.collect());
-    assert_eq!((pushes.len(), client_calls.len(), server_calls.len()), (14, 10, 8));
+    assert_eq!((pushes.len(), client_calls.len(), server_calls.len()), (15, 10, 8));
 }

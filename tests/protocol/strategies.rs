@@ -6,7 +6,7 @@ use backscroll::model::{
     Timestamp, Tokens, User, UserId, UserName,
 };
 use backscroll::protocol::{
-    Announcement, ClientChat, ClientFrame, ClientRpc, Header, LoginOptions, Push, RateLimit, Request, ServerChat,
+    Announcement, ClientChat, ClientFrame, ClientRpc, Head, Header, LoginOptions, Push, RateLimit, Request, ServerChat,
     ServerFrame, ServerRpc, UserKey,
 };
 use proptest::collection::vec;
@@ -264,6 +264,13 @@ fn push() -> impl Strategy<Value = Push> {
         1 => (about(), users()).prop_map(|(header, users)| Push::Subscribed { header, users }),
         1 => (about(), users()).prop_map(|(header, users)| Push::Unsubscribed { header, users }),
         1 => (about(), users()).prop_map(|(header, users)| Push::Subscriptions { header, users }),
+        1 => (about(), vec((conversation_id(), any::<u32>()), 0..4), option::of(any::<String>())).prop_map(
+            |(header, heads, cursor)| Push::HeadsSince {
+                header,
+                heads: heads.into_iter().map(|(conversation, at)| Head { conversation, sequence: Sequence(at) }).collect(),
+                cursor,
+            }
+        ),
         1 => (about(), conversation_id()).prop_map(|(header, conversation)| Push::Typing { header, conversation }),
         1 => (about(), conversation_id(), any::<u32>()).prop_map(|(header, conversation, sequence)| Push::Read {
             header,
@@ -308,8 +315,8 @@ fn unknown_call() -> impl Strategy<Value = (Box<str>, RawJson)> {
 fn server_rpc() -> impl Strategy<Value = ServerRpc> {
     let rate = (any::<u32>(), any::<u64>())
         .prop_map(|(burst, interval_us)| RateLimit { burst, interval: Duration::from_micros(interval_us) });
-    let announcement =
-        (any::<bool>(), option::of(rate)).prop_map(|(idempotent, rate)| Announcement { idempotent, rate });
+    let announcement = (any::<bool>(), any::<bool>(), option::of(rate))
+        .prop_map(|(idempotent, heads, rate)| Announcement { idempotent, heads, rate });
     let text = || option::of(any::<String>());
     prop_oneof![
         (text(), announcement).prop_map(|(connection, announcement)| ServerRpc::Greeting { connection, announcement }),
@@ -411,5 +418,6 @@ fn request() -> impl Strategy<Value = Request> {
             .prop_map(|(conversation, sequence)| Request::MarkAsRead { conversation, sequence }),
         (conversation_id(), number(), number(), number())
             .prop_map(|(conversation, from, to, count)| Request::RetransmitEvents { conversation, from, to, count }),
+        option::of(any::<String>()).prop_map(|cursor| Request::HeadsSince { cursor }),
     ]
 }

@@ -5,6 +5,7 @@
 //! give the same outcomes in every run. It does not know connections: a user is told by name.
 
 mod conversations;
+mod heads;
 mod history;
 mod messages;
 mod participants;
@@ -58,6 +59,7 @@ pub struct FanOut {
 #[derive(Clone, Debug)]
 pub struct Hub<S> {
     storage: S,
+    moves: heads::Moves,
 }
 
 /// Why a request was not carried out. Nothing was written then.
@@ -135,8 +137,8 @@ impl Done {
 
 impl<S: Storage> Hub<S> {
     /// Takes what was remembered.
-    pub const fn new(storage: S) -> Self {
-        Self { storage }
+    pub fn new(storage: S) -> Self {
+        Self { storage, moves: heads::Moves::default() }
     }
 
     /// Returns what is remembered.
@@ -166,6 +168,9 @@ impl<S: Storage> Hub<S> {
         }
         match self.carry_out(context, request) {
             Ok(done) => {
+                if is_mutation {
+                    self.moves.take_from(&done);
+                }
                 if is_mutation && let Some(answer) = &done.again {
                     self.storage.keep_answer(context.caller, context.request, context.now, answer)?;
                 }
@@ -232,6 +237,7 @@ impl<S: Storage> Hub<S> {
             Request::RetransmitEvents { conversation, from, to, count } => {
                 self.retransmit(context, conversation, from, to, count)
             }
+            Request::HeadsSince { cursor } => self.heads_since(context, cursor.as_deref()),
         }
     }
 

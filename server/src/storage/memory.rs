@@ -217,6 +217,12 @@ impl Storage for Memory {
         Ok(self.conversations.get(&conversation).and_then(|kept| kept.stays.get(&user)).cloned().unwrap_or_default())
     }
 
+    fn heads(&self, user: UserId) -> Result<Vec<(ConversationId, Sequence)>, StorageError> {
+        let is_in = |kept: &KeptConversation| !kept.now.removed && kept.now.conversation.participant(user).is_some();
+        let present = self.conversations.iter().filter(|(_, kept)| is_in(kept));
+        Ok(present.map(|(id, kept)| (*id, kept.now.conversation.last_sequence)).collect())
+    }
+
     fn add_participants(
         &mut self,
         conversation: ConversationId,

@@ -170,6 +170,10 @@ pub trait Storage {
     /// Returns the user's stays, oldest first; empty when the user never was in.
     fn stays(&self, conversation: ConversationId, user: UserId) -> Result<Vec<Stay>, StorageError>;
 
+    /// Returns the conversations that `user` is in and that were not removed, with the sequence of the newest event
+    /// of each, in the order of their ids.
+    fn heads(&self, user: UserId) -> Result<Vec<(ConversationId, Sequence)>, StorageError>;
+
     /// Begins a stay at the event `at` for each of `participants`, who are not in.
     fn add_participants(
         &mut self,

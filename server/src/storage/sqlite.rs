@@ -324,6 +324,16 @@ impl Storage for Sqlite {
         )
     }
 
+    fn heads(&self, user: UserId) -> Result<Vec<(ConversationId, Sequence)>, StorageError> {
+        self.all(
+            "read heads",
+            "SELECT conversation.id, head FROM stay JOIN conversation ON conversation.id = stay.conversation
+             WHERE account = ?1 AND left_at IS NULL AND removed = 0 ORDER BY conversation.id",
+            [rows::number(user)],
+            |row| Ok((ConversationId::from_uuid(rows::uuid(row, "id")?), Sequence(row.get("head")?))),
+        )
+    }
+
     fn add_participants(
         &mut self,
         conversation: ConversationId,

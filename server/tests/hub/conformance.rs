@@ -13,7 +13,7 @@ use fastrand::Rng;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-const COMMANDS: usize = 400;
+const COMMANDS: usize = 500;
 const USERS: [UserId; 5] = [ALICE, BOB, CAROL, DAVE, NOBODY];
 
 /// Makes up commands from what earlier ones brought about, so that most of them mean something.
@@ -66,7 +66,7 @@ impl Author {
         let conversation = self.conversation();
         let messages = self.messages.clone();
         let (of, message) = self.pick(&messages).unwrap_or((conversation, MessageId::from_uuid(Uuid::max())));
-        match self.rng.u8(..24) {
+        match self.rng.u8(..26) {
             0 => Request::CreateConversation(self.config()),
             1 => Request::EditConversation {
                 conversation,
@@ -97,6 +97,7 @@ impl Author {
             19 => read(conversation, self.rng.i64(-1..9)),
             20 => range(conversation, self.rng.i64(1..5), self.rng.i64(3..99)),
             21 => Request::SetStatus { online: true },
+            22 => Request::HeadsSince { cursor: None },
             _ => {
                 let payload = self.rng.bool().then(|| with_token(Some(&json(r#"[{"k" : "v"}]"#)), self.token()));
                 Request::SendMessage { conversation, text: "Hé".to_owned(), payload }

@@ -3,6 +3,7 @@
 
 mod conformance;
 mod conversations;
+mod heads;
 mod history;
 mod messages;
 mod refusals;

@@ -106,6 +106,10 @@ wire_objects! {
         to = "events_to": Int,
         count = "count": Int,
     }
+
+    Since<'de> {
+        cursor = "cursor": String,
+    }
 }
 
 /// Takes a member that must be there.
@@ -312,6 +316,7 @@ fn body(action: &Action, payload: &RawValue) -> Checked<Option<Request>> {
                 count: range.count.map(Int::saturated),
             }
         }
+        Action::HeadsSince => Request::HeadsSince { cursor: read::<Since<'_>>(payload)?.cursor },
         Action::RemoveEmptyConversation | Action::Other(_) => return Ok(None),
     }))
 }
@@ -363,6 +368,8 @@ const fn type_name(request: &Request) -> &'static str {
         Request::Typing(_) => "type/vox.store.CommonNamespace.TypingMessage",
         Request::MarkAsRead { .. } => "type/vox.store.CommonNamespace.StatusMessage",
         Request::RetransmitEvents { .. } => "type/vox.store.IncomingNamespace.RetransmitRequest",
+        // Ours alone: named as the service would have named it.
+        Request::HeadsSince { .. } => "type/vox.store.IncomingNamespace.HeadsSince",
     }
 }
 
@@ -475,5 +482,6 @@ fn write_body(payload: &mut Object<'_>, request: &Request) {
             payload.optional("events_to", to);
             payload.optional("count", count);
         }
+        Request::HeadsSince { cursor } => payload.optional("cursor", cursor),
     }
 }

@@ -38,6 +38,7 @@ wire_objects! {
 
     AnnouncementObject<'de> {
         idempotent = "idempotent": bool,
+        heads = "heads": bool,
         burst = "burst": u32,
         interval_us = "interval_us": u64,
     }
@@ -188,7 +189,8 @@ fn announcement(params: &Params<'_>) -> Checked<Announcement> {
         (Some(burst), Some(interval_us)) => Some(RateLimit { burst, interval: Duration::from_micros(interval_us) }),
         _ => None,
     };
-    Ok(Announcement { idempotent: said.idempotent.unwrap_or_default(), rate })
+    let (idempotent, heads) = (said.idempotent.unwrap_or_default(), said.heads.unwrap_or_default());
+    Ok(Announcement { idempotent, heads, rate })
 }
 
 impl TokensObject<'_> {
@@ -313,6 +315,7 @@ pub(super) fn encode_server(rpc: &ServerRpc) -> String {
 
 fn write_announcement(object: &mut Object<'_>, announcement: &Announcement) {
     object.member("idempotent", &announcement.idempotent);
+    object.member("heads", &announcement.heads);
     if let Some(rate) = announcement.rate {
         object.member("burst", &rate.burst);
         object.member("interval_us", &u64::try_from(rate.interval.as_micros()).unwrap_or(u64::MAX));

@@ -14,7 +14,7 @@ use crate::model::{
     RawJson, RequestId, Sequence, Timestamp, UserId,
 };
 use crate::protocol::wire::{Int, Members, Text, Time, by_place, wire_objects};
-use crate::protocol::{Header, Push, ServerChat, ServerFrame};
+use crate::protocol::{Head, Header, Push, ServerChat, ServerFrame};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -86,6 +86,7 @@ kinds! {
     Typing = "onTyping": Told<'de, TypingObject<'de>>,
     Read = "isRead": Told<'de, ReadObject<'de>>,
     Retransmitted = "onRetransmitEvents": RetransmitPayload<'de>,
+    HeadsSince = "onHeadsSince": Told<'de, HeadsObject<'de>>,
     Error = "onError": ErrorPayload<'de>,
 }
 
@@ -171,6 +172,16 @@ wire_objects! {
 
     ReadObject<'de> {
         conversation = "conversation": ConversationId,
+        sequence = "seq": Int,
+    }
+
+    HeadsObject<'de> {
+        heads = "heads": Vec<HeadObject<'de>>,
+        cursor = "cursor": String,
+    }
+
+    HeadObject<'de> {
+        conversation = "uuid": ConversationId,
         sequence = "seq": Int,
     }
 
@@ -368,6 +379,13 @@ impl<O> Told<'_, O> {
     }
 }
 
+impl HeadObject<'_> {
+    fn read(self) -> Checked<Head> {
+        let conversation = self.conversation.ok_or("object.heads.uuid is missing")?;
+        Ok(Head { conversation, sequence: sequence(self.sequence)?.ok_or("object.heads.seq is missing")? })
+    }
+}
+
 fn position(sequence: Option<Sequence>) -> Checked<Sequence> {
     sequence.filter(|sequence| *sequence >= Sequence::FIRST).ok_or("seq is missing or zero")
 }
@@ -466,6 +484,12 @@ fn push(payload: Payload<'_>, envelope: Members) -> Checked<Option<Push>> {
             let count = payload.count.map(|count| count.bits().ok_or("count is out of range")).transpose()?;
             let (from, to) = (sequence(payload.from)?, sequence(payload.to)?);
             Push::Retransmitted { header: cause.into_header(Members::default()), from, to, count, event }
+        }
+        Payload::HeadsSince(payload) => {
+            let (cause, object) = payload.open(envelope)?;
+            let heads = object.heads.ok_or("object.heads is missing")?.into_iter().map(HeadObject::read);
+            let heads = heads.collect::<Checked<_>>()?;
+            Push::HeadsSince { header: cause.into_header(object.unknown), heads, cursor: object.cursor }
         }
         Payload::Error(payload) => {
             let cause = Cause::read(payload.action, payload.initiator, payload.timestamp, envelope, payload.unknown)?;

@@ -31,6 +31,7 @@ mod types {
     pub(super) const USER: &str = "type/vox.store.OutgoingNamespace.UserData";
     pub(super) const SUBSCRIBES: &str = "type/vox.store.OutgoingNamespace.ManageSubscribes";
     pub(super) const SUBSCRIPTIONS: &str = "type/vox.store.OutgoingNamespace.UserSubscriptions";
+    pub(super) const HEADS: &str = "type/vox.store.OutgoingNamespace.HeadsSince";
     pub(super) const ERROR: &str = "type/vox.store.OutgoingNamespace.Error";
     pub(super) const STATUS: &str = "type/vox.store.CommonNamespace.StatusMessage";
     pub(super) const PRESENCE: &str = "type/vox.store.CommonNamespace.PresenceMessage";
@@ -90,6 +91,17 @@ pub(in crate::protocol::codec) fn encode(chat: &ServerChat) -> String {
                 payload.optional("count", count);
             })
         }
+        Push::HeadsSince { header, heads, cursor } => about(request, "onHeadsSince", types::HEADS, header, |object| {
+            object.array("heads", |list| {
+                for head in heads {
+                    list.object(|object| {
+                        object.member("uuid", &head.conversation);
+                        object.member("seq", &head.sequence);
+                    });
+                }
+            });
+            object.optional("cursor", cursor);
+        }),
         Push::Error { header, error } => told(request, "onError", types::ERROR, header, |payload, _| {
             payload.member("code", &error.code.number());
             payload.member("description", &error.description);
