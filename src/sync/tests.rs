@@ -16,6 +16,8 @@ use crate::protocol::{
 use std::time::Duration;
 use uuid::Uuid;
 
+mod session;
+
 const ROOM: u128 = 10;
 
 fn conversation(n: u128) -> ConversationId {
