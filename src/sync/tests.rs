@@ -2,8 +2,8 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a scenario looks for one thing among many")]
 
 use super::{
-    Command, CommandId, Core, Input, LinkId, LinkState, Output, Refusal, Reply, SavedState, Settings, Signal, SignedOut,
-    Write,
+    Command, CommandId, Core, Input, LinkId, LinkState, Output, Refusal, Reply, SavedState, Settings, Signal,
+    SignedOut, Write,
 };
 use crate::model::{
     Action, ClientToken, Conversation, ConversationConfig, ConversationId, Credentials, ErrorCode, Event, EventBody,

@@ -27,12 +27,8 @@ impl World {
     /// Starts a server with the users that are named.
     pub(crate) async fn with_users(names: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
-        let mut world = Self {
-            folder,
-            address: (Ipv4Addr::LOCALHOST, 0).into(),
-            server: None,
-            logins: LoginRules::for_tests(),
-        };
+        let mut world =
+            Self { folder, address: (Ipv4Addr::LOCALHOST, 0).into(), server: None, logins: LoginRules::for_tests() };
         let accounts = Accounts::open_with(&world.data(), LoginRules::for_tests()).unwrap();
         for name in names {
             accounts.add(&user_name(name), name, &password(name)).unwrap();

@@ -127,12 +127,17 @@ fn a_password_by_key_does_not_leave_the_machine() {
     let key = Secret::new("key");
     let sent = rpcs(&shell.rpc(ServerRpc::LoginFailed { code: 302, extra: Some(key.clone()) }));
     let answer = one_time_key_answer(&key, &password_hash(&alice(), &password()));
-    assert!(matches!(&sent[..], [ClientRpc::LoginOneTimeKey { user, hash, .. }] if *user == alice() && *hash == answer));
+    assert!(
+        matches!(&sent[..], [ClientRpc::LoginOneTimeKey { user, hash, .. }] if *user == alice() && *hash == answer)
+    );
     let outputs = shell.logged_in(None);
     shell.known(&outputs);
     // No tokens came; the password of this process is left, by the same way.
     shell.lose_link();
-    assert_eq!(rpcs(&shell.connect(true)), sent.iter().map(|_| ClientRpc::GenerateOneTimeKey { user: alice() }).collect::<Vec<_>>());
+    assert_eq!(
+        rpcs(&shell.connect(true)),
+        sent.iter().map(|_| ClientRpc::GenerateOneTimeKey { user: alice() }).collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -161,7 +166,9 @@ fn a_key_that_nobody_answers_gives_the_link_back_to_the_session() {
     shell.rpc(ServerRpc::LoginFailed { code: 302, extra: Some(Secret::new("key")) });
     let outputs = shell.live_for(Duration::from_secs(6 * 60));
     assert!(outputs.iter().any(|output| matches!(output, Output::HangUp(_))));
-    assert!(matches!(&rpcs(&shell.connect(true))[..], [ClientRpc::Login { options, .. }] if options.access_token.is_some()));
+    assert!(
+        matches!(&rpcs(&shell.connect(true))[..], [ClientRpc::Login { options, .. }] if options.access_token.is_some())
+    );
 }
 
 #[test]
@@ -190,8 +197,11 @@ fn a_refresh_token_from_elsewhere_is_spent_and_what_it_gave_is_kept_first() {
     let outputs = shell.lose_link();
     assert_eq!(answers(&outputs), [Err(Refusal::Offline)]);
     let sent = rpcs(&shell.connect(true));
-    assert!(matches!(&sent[..], [ClientRpc::Login { options, .. }]
-        if options.access_token == Some(Secret::new("access one"))), "{sent:?}");
+    assert!(
+        matches!(&sent[..], [ClientRpc::Login { options, .. }]
+        if options.access_token == Some(Secret::new("access one"))),
+        "{sent:?}"
+    );
 }
 
 #[test]
@@ -307,7 +317,9 @@ fn tokens_are_renewed_on_the_live_link_before_they_end() {
     assert!(!rpcs(&shell.live_for(Duration::from_secs(899))).iter().any(is_refresh));
     let sent = rpcs(&shell.live_for(Duration::from_secs(10)));
     let refreshes: Vec<_> = sent.iter().filter(|rpc| is_refresh(rpc)).collect();
-    assert!(matches!(&refreshes[..], [ClientRpc::RefreshToken { refresh, .. }] if *refresh == Secret::new("refresh one")));
+    assert!(
+        matches!(&refreshes[..], [ClientRpc::RefreshToken { refresh, .. }] if *refresh == Secret::new("refresh one"))
+    );
     let outputs = shell.rpc(ServerRpc::Refreshed(pair("two", 1_000)));
     assert_eq!(sessions(&outputs)[0].tokens, Some(pair("two", 1_000)));
     assert_eq!(shell.state, LinkState::Live, "nobody noticed");
@@ -421,11 +433,8 @@ fn a_push_token_is_told_at_once_and_after_each_login() {
         shell.lose_link();
     }
     let wanted = PushToken { token, wanted: true };
-    let mut shell = Shell::restore(SavedState {
-        session: Some(session()),
-        push_tokens: vec![wanted],
-        ..SavedState::default()
-    });
+    let mut shell =
+        Shell::restore(SavedState { session: Some(session()), push_tokens: vec![wanted], ..SavedState::default() });
     shell.connect(true);
     assert!(rpcs(&shell.logged_in(None)).contains(&registered));
 }
@@ -444,9 +453,7 @@ fn a_push_token_that_is_not_wanted_is_told_until_the_server_heard_it() {
     shell.connect(true);
     let outputs = shell.logged_in(None);
     assert!(rpcs(&outputs).contains(&told));
-    let forgets = |output: &Output| {
-        matches!(output, Output::Write(writes) if writes.contains(&Write::PushTokenForget(unwanted.token.clone())))
-    };
+    let forgets = |output: &Output| matches!(output, Output::Write(writes) if writes.contains(&Write::PushTokenForget(unwanted.token.clone())));
     assert!(shell.known(&outputs).iter().any(forgets));
     shell.lose_link();
     shell.connect(true);
