@@ -18,6 +18,7 @@ mod open_store;
 mod reading;
 mod sending;
 mod summary;
+mod token_keeper;
 mod transport;
 mod users;
 
@@ -32,8 +33,9 @@ pub use messenger::Messenger;
 pub use reading::TimelineItem;
 pub use sending::Sending;
 pub use summary::{ConversationSummary, Freshness};
+pub use token_keeper::TokenKeeper;
 pub use transport::TransportError;
 
 // What the signatures above speak of.
 pub use crate::store::{Finding, HoleRow, Overview, Preview, Window};
-pub use crate::sync::{HoleReason, LinkState, Refusal, Settings};
+pub use crate::sync::{HoleReason, LinkState, Refusal, Settings, SignedOut};

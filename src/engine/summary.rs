@@ -96,7 +96,9 @@ fn freshness(link: &LinkState, missing: u64, whole_at: Option<Timestamp>) -> Fre
     match link {
         LinkState::Live | LinkState::CatchingUp { unchecked: 0, .. } if missing == 0 => Freshness::Live,
         LinkState::Live | LinkState::CatchingUp { .. } => Freshness::CatchingUp { missing },
-        LinkState::SignedOut | LinkState::Offline | LinkState::Connecting => Freshness::Stale { since: whole_at },
+        LinkState::SignedOut(_) | LinkState::Offline { .. } | LinkState::Connecting | LinkState::Paused => {
+            Freshness::Stale { since: whole_at }
+        }
     }
 }
 
@@ -113,7 +115,7 @@ mod tests {
         assert_eq!(freshness(&link(0, 900), 40, at), Freshness::CatchingUp { missing: 40 });
         assert_eq!(freshness(&link(0, 900), 0, at), Freshness::Live);
         assert_eq!(freshness(&LinkState::Live, 0, at), Freshness::Live);
-        assert_eq!(freshness(&LinkState::Offline, 0, at), Freshness::Stale { since: at });
-        assert_eq!(freshness(&LinkState::SignedOut, 9, None), Freshness::Stale { since: None });
+        assert_eq!(freshness(&LinkState::Connecting, 0, at), Freshness::Stale { since: at });
+        assert_eq!(freshness(&LinkState::Paused, 9, None), Freshness::Stale { since: None });
     }
 }

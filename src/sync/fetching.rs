@@ -28,7 +28,11 @@ impl Core {
         match self.link.phase {
             Phase::Ready => {}
             Phase::Idle => return self.answer(id, Err(Refusal::NoSession)),
-            Phase::Down { .. } | Phase::Dialing | Phase::Greeting { .. } | Phase::LoggingIn { .. } => {
+            Phase::Down { .. }
+            | Phase::Dialing
+            | Phase::Greeting { .. }
+            | Phase::LoggingIn { .. }
+            | Phase::KeyGiven { .. } => {
                 return self.answer(id, Err(Refusal::Offline));
             }
         }

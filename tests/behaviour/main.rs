@@ -10,4 +10,6 @@ mod interface;
 mod offline;
 mod outbox;
 mod raw;
+mod session;
+mod silence;
 mod world;

@@ -26,9 +26,8 @@ fn an_expired_token_is_refreshed_and_a_refused_one_ends_the_session() {
     let stored = position(&outputs, |output| matches!(output, Output::Write(_)));
     let used = position(&outputs, |output| matches!(output, Output::Send(..)));
     assert!(stored < used);
-    shell.rpc(ServerRpc::LoginFailed { code: 401, extra: None });
-    let outputs = shell.rpc(ServerRpc::RefreshFailed { code: 701 });
-    assert_eq!(shell.state, LinkState::SignedOut);
+    let outputs = shell.rpc(ServerRpc::LoginFailed { code: 701, extra: None });
+    assert_eq!(shell.state, LinkState::SignedOut(SignedOut::Refused { code: 701 }));
     assert!(outputs.iter().any(|output| matches!(output, Output::HangUp(_))));
     assert_eq!(shell.core.deadline(), None, "nothing is tried again by itself");
     // What is written meanwhile is kept for the same user.

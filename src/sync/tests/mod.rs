@@ -4,9 +4,11 @@
 mod catching_up;
 mod link;
 mod outbox;
+mod session;
 
 use super::{
-    Command, CommandId, Core, Input, LinkId, LinkState, Output, Refusal, Reply, SavedState, Settings, Signal, Write,
+    Command, CommandId, Core, Input, LinkId, LinkState, Output, Refusal, Reply, SavedState, Settings, Signal,
+    SignedOut, Write,
 };
 use crate::model::{
     Action, ClientToken, Conversation, ConversationConfig, ConversationId, Credentials, ErrorCode, Event, EventBody,
@@ -69,7 +71,8 @@ fn session() -> Session {
         refresh_expires_s: 1,
     };
     let server = ServerAddress { url: "wss://example.org/platform".to_owned(), extra_root: None };
-    Session { user: UserName::new("alice@chat.acme"), user_id: Some(me()), server, tokens: Some(tokens) }
+    let user = UserName::new("alice@chat.acme");
+    Session { user, user_id: Some(me()), server, tokens: Some(tokens), refused: None, device: None }
 }
 
 /// A shell that performs nothing, and remembers what it was told.
