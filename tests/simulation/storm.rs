@@ -17,6 +17,8 @@ fn a_thousand_clients_cut_at_once_do_not_storm() {
             user_id: None,
             server: ServerAddress { url: "wss://example.org/platform".to_owned(), extra_root: None },
             tokens: Some(Tokens { access, access_expires_s: 172_800, refresh, refresh_expires_s: 2_592_000 }),
+            refused: None,
+            device: None,
         };
         let saved = SavedState { session: Some(session), ..SavedState::default() };
         let mut core = Core::restore(saved, Settings::default(), client, Uptime::default());

@@ -270,7 +270,7 @@ impl<M: Medium> World<M> {
         match signal {
             Signal::Link(state) => {
                 self.devices[index].state = state;
-                if self.devices[index].state == LinkState::SignedOut {
+                if self.devices[index].state.is_signed_out() {
                     let at = self.now + Duration::from_secs(1);
                     self.post(at, Packet::LogIn(index));
                 }

@@ -92,9 +92,9 @@ impl Diagrams {
                 tally.arrow("LinkState", self.link_state, name);
                 self.link_state = name;
                 match state {
-                    LinkState::SignedOut => self.enter("Idle", tally),
-                    LinkState::Offline => self.enter("Down", tally),
-                    LinkState::Connecting | LinkState::CatchingUp { .. } | LinkState::Live => {}
+                    LinkState::SignedOut(_) => self.enter("Idle", tally),
+                    LinkState::Offline { .. } => self.enter("Down", tally),
+                    LinkState::Connecting | LinkState::CatchingUp { .. } | LinkState::Live | LinkState::Paused => {}
                 }
             }
             Output::Write(writes) => {
@@ -151,10 +151,11 @@ impl Diagrams {
 
 const fn name_of(state: &LinkState) -> &'static str {
     match state {
-        LinkState::SignedOut => "SignedOut",
-        LinkState::Offline => "Offline",
+        LinkState::SignedOut(_) => "SignedOut",
+        LinkState::Offline { .. } => "Offline",
         LinkState::Connecting => "Connecting",
         LinkState::CatchingUp { .. } => "CatchingUp",
         LinkState::Live => "Live",
+        LinkState::Paused => "Paused",
     }
 }

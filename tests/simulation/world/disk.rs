@@ -36,6 +36,8 @@ impl Disk {
         for write in writes {
             match write {
                 Write::Session(session) => self.session = Some(session),
+                // No device of these worlds registers one.
+                Write::PushToken(_) | Write::PushTokenForget(_) => {}
                 Write::User(user) => {
                     self.users.insert(user.id, user);
                 }
@@ -139,6 +141,7 @@ impl Disk {
         });
         SavedState {
             session: self.session.clone(),
+            push_tokens: Vec::new(),
             conversations: conversations.collect(),
             outbox,
             users: self.users.keys().copied().collect(),

@@ -7,7 +7,7 @@ use backscroll::protocol::{
     Announcement, ClientFrame, ClientRpc, Push, RETRANSMIT_MAX, RateLimit, Request, ServerFrame, ServerRpc,
     decode_server, encode_server,
 };
-use backscroll::sync::{Input, LinkId, LinkState};
+use backscroll::sync::{Input, LinkId};
 use backscroll_server::storage::Storage;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ impl<M: Medium> World<M> {
                 Ok(())
             }
             Packet::Start(device) => self.start(device),
-            Packet::LogIn(device) if self.devices[device].state == LinkState::SignedOut => {
+            Packet::LogIn(device) if self.devices[device].state.is_signed_out() => {
                 self.log_in(device, self.devices[device].user)
             }
             Packet::LogIn(_) => Ok(()),
