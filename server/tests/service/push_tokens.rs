@@ -25,7 +25,7 @@ async fn push_tokens_belong_to_the_account_and_have_a_bound() {
     let kept = server.accounts().push_tokens(&alice).unwrap();
     let kept: Vec<&str> = kept.iter().map(Secret::reveal).collect();
     assert_eq!(kept.len(), 31);
-    assert_eq!((kept[0], kept[30]), ("device 9", "device 10"));
+    assert_eq!((kept[0], kept[30]), ("device 8", "device 10"));
     assert!(!kept.contains(&"device 20"));
     assert_eq!(server.accounts().push_tokens(&UserName::new(NAMES[1])).unwrap(), []);
     server.accounts().remove(&alice).unwrap();
