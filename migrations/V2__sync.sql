@@ -13,6 +13,17 @@ CREATE TABLE public_conversation (
     uuid   BLOB NOT NULL UNIQUE CHECK (length(uuid) = 16)
 ) STRICT;
 
+-- Session: why it ended, and the device it belongs to.
+ALTER TABLE session ADD COLUMN refused INTEGER;                 -- code of the server; NULL while it lasts or when logged out
+ALTER TABLE session ADD COLUMN device TEXT;                     -- random id shown at each login; NULL before the first
+
+-- Session: what push services call this device.
+CREATE TABLE push_token (
+    id      INTEGER PRIMARY KEY,                                -- the oldest first
+    token   TEXT NOT NULL UNIQUE,
+    wanted  INTEGER NOT NULL CHECK (wanted IN (0, 1))           -- 0 to be unregistered, and then forgotten
+) STRICT;
+
 -- Lease: the process that syncs. Writing a higher generation makes the writer the holder; a transaction of an
 -- earlier holder finds it and keeps nothing.
 CREATE TABLE lease (

@@ -9,4 +9,6 @@ mod interface;
 mod offline;
 mod outbox;
 mod raw;
+mod session;
+mod silence;
 mod world;

@@ -3,7 +3,7 @@
 use crate::world::{World, conversation_of, credentials, messages, nobody, texts, until_live, within_patience};
 use backscroll::engine::Freshness;
 use backscroll::model::{ConversationConfig, ConversationId, Delivery, MessageId, Sequence, Timestamp};
-use backscroll::sync::{LinkState, Refusal};
+use backscroll::sync::{LinkState, Refusal, SignedOut};
 use backscroll::{Config, Error, Messenger};
 use uuid::Uuid;
 
@@ -43,12 +43,12 @@ async fn after_a_logout_history_stays_and_only_a_login_connects_again() {
     let (ours, _) = conversation_of(&alice, &bob).await;
     within_patience("the answer", ours.send_message("Soup?", None).await.unwrap()).await.unwrap();
     alice.log_out().await.unwrap();
-    assert_eq!(*alice.connection().borrow(), LinkState::SignedOut);
+    assert_eq!(*alice.connection().borrow(), LinkState::SignedOut(SignedOut::LoggedOut));
     assert_eq!(texts(&alice, ours.id).await, ["Soup?"]);
     alice.close().await;
 
     let alice = world.open("alice").await;
-    assert_eq!(*alice.connection().borrow(), LinkState::SignedOut);
+    assert_eq!(*alice.connection().borrow(), LinkState::SignedOut(SignedOut::LoggedOut));
     alice.log_in(credentials("alice")).await.unwrap();
     until_live(&alice).await;
 }

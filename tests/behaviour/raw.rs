@@ -47,7 +47,7 @@ impl Raw {
         // Ids of its own for each socket: a second request with the same id would be answered as the first.
         let requests = u128::from(SOCKETS.fetch_add(1, Ordering::Relaxed)) << 64;
         let mut raw = Self { socket, requests };
-        let Credentials::Password { user, password } = credentials(user);
+        let Credentials::Password { user, password } = credentials(user) else { panic!("users have passwords") };
         raw.send(ClientFrame::Rpc(ClientRpc::Login { user, password, options: LoginOptions::default() })).await;
         loop {
             match raw.next().await {

@@ -168,7 +168,7 @@ impl World {
             left,
             core: Core::restore(Disk::default().saved_state(), settings(flavour), 1, Uptime::default()),
             disk: Rc::default(),
-            state: LinkState::SignedOut,
+            state: LinkState::default(),
             commands: 0,
             lives: 1,
             conn: None,
@@ -408,7 +408,7 @@ impl World {
         self.sever();
         self.conn = None;
         self.lives += 1;
-        self.state = LinkState::SignedOut;
+        self.state = LinkState::default();
         let now = Uptime::from_duration(self.now);
         self.core = Core::restore(self.disk.saved_state(), settings(self.flavour), self.lives, now);
     }

@@ -147,7 +147,7 @@ impl World {
         match signal {
             Signal::Link(state) => {
                 device.state = state;
-                if device.state == LinkState::SignedOut {
+                if device.state.is_signed_out() {
                     let at = self.now + Duration::from_secs(1);
                     self.post(at, Packet::LogIn(index));
                 }

@@ -35,6 +35,8 @@ impl Disk {
         for write in writes {
             match write {
                 Write::Session(session) => self.session = Some(session),
+                // No device of these worlds registers one.
+                Write::PushToken(_) | Write::PushTokenForget(_) => {}
                 Write::User(user) => {
                     self.users.insert(user.id, user);
                 }
@@ -119,6 +121,7 @@ impl Disk {
         });
         SavedState {
             session: self.session.clone(),
+            push_tokens: Vec::new(),
             conversations: conversations.collect(),
             outbox,
             users: self.users.keys().copied().collect(),

@@ -3,7 +3,7 @@
 use super::{Flavour, Packet, World};
 use backscroll::model::{OutboxState, UserId};
 use backscroll::protocol::{Announcement, ClientFrame, RateLimit, Request, ServerFrame, ServerRpc};
-use backscroll::sync::{Input, LinkId, LinkState};
+use backscroll::sync::{Input, LinkId};
 use std::time::Duration;
 
 /// A connection, as the network sees it.
@@ -26,7 +26,7 @@ impl World {
                 Ok(())
             }
             Packet::Start(device) => self.start(device),
-            Packet::LogIn(device) if self.devices[device].state == LinkState::SignedOut => self.log_in(device),
+            Packet::LogIn(device) if self.devices[device].state.is_signed_out() => self.log_in(device),
             Packet::LogIn(_) => Ok(()),
             Packet::Act => self.act(),
             Packet::Refused(device, link) => {
