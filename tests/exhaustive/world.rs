@@ -7,6 +7,7 @@
 
 use crate::disk::Disk;
 use crate::foreign;
+use crate::tally::Tally;
 use backscroll::model::{
     ClientToken, ConversationConfig, ConversationId, Credentials, Event, EventBody, Intent, MessageId, MessageKey,
     OutboxState, Participant, RequestId, Secret, Sequence, SequenceRange, ServerAddress, Timestamp, Tokens, Uptime,
@@ -356,7 +357,7 @@ impl World {
 
     fn perform(&mut self, output: Output) -> Result<(), String> {
         match output {
-            Output::Write(writes) => Rc::make_mut(&mut self.disk).apply(writes),
+            Output::Write(writes) => Rc::make_mut(&mut self.disk).apply(writes, &mut Tally::default()),
             Output::Dial(link, _) => {
                 if self.conn.is_some() {
                     return Err("C-5: dialled while a link is open".to_owned());
