@@ -66,6 +66,8 @@ impl Disk {
                     touched.push(id);
                 }
                 // Marks are checked by the tests of the store; nothing here reads them.
+                // No device of the simulation has a policy or a clock.
+                Write::History(..) | Write::WholeAt(_) => {}
                 Write::ReadMark { .. }
                 | Write::Subscriptions(_)
                 | Write::Subscribed(_)
@@ -138,6 +140,7 @@ impl Disk {
             uber: held.description.as_ref().is_some_and(|described| described.uber),
             coverage: held.coverage.clone(),
             last_activity: held.last_activity,
+            history: None,
         });
         SavedState {
             session: self.session.clone(),
