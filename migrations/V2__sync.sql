@@ -2,6 +2,25 @@
 
 PRAGMA user_version = 2;              -- the number of this migration
 
+-- Catching up: history policies that single conversations have.
+CREATE TABLE history (
+    conversation  INTEGER PRIMARY KEY REFERENCES conversation (id) ON DELETE CASCADE,
+    depth         INTEGER CHECK (depth >= 0)                    -- newest positions wanted; NULL for all of them
+) STRICT;
+
+-- Catching up: when everything the server had told of was last known to be held. At most one row.
+CREATE TABLE whole (
+    id  INTEGER PRIMARY KEY CHECK (id = 1),
+    at  INTEGER NOT NULL                                        -- by the clock of this machine
+) STRICT;
+
+-- Catching up: up to where heads were compared, in the words of the server that gave it. At most one row.
+CREATE TABLE heads_cursor (
+    id          INTEGER PRIMARY KEY CHECK (id = 1),
+    server_url  TEXT NOT NULL,                                  -- no other server is asked with it
+    cursor      TEXT NOT NULL
+) STRICT;
+
 -- Look-ups: whom the user follows, as the server last told.
 CREATE TABLE subscription (
     user_id  INTEGER PRIMARY KEY CHECK (user_id >= 0)
@@ -11,6 +30,17 @@ CREATE TABLE subscription (
 CREATE TABLE public_conversation (
     place  INTEGER PRIMARY KEY,                                 -- order in which the server listed them
     uuid   BLOB NOT NULL UNIQUE CHECK (length(uuid) = 16)
+) STRICT;
+
+-- Session: why it ended, and the device it belongs to.
+ALTER TABLE session ADD COLUMN refused INTEGER;                 -- code of the server; NULL while it lasts or when logged out
+ALTER TABLE session ADD COLUMN device TEXT;                     -- random id shown at each login; NULL before the first
+
+-- Session: what push services call this device.
+CREATE TABLE push_token (
+    id      INTEGER PRIMARY KEY,                                -- the oldest first
+    token   TEXT NOT NULL UNIQUE,
+    wanted  INTEGER NOT NULL CHECK (wanted IN (0, 1))           -- 0 to be unregistered, and then forgotten
 ) STRICT;
 
 -- Lease: the process that syncs. Writing a higher generation makes the writer the holder; a transaction of an

@@ -37,7 +37,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: UserAction,
     },
-    /// Make the stored session; the password comes from standard input or a prompt
+    /// Make the stored session; the password or token comes from standard input or a prompt
     Login {
         /// As in wss://127.0.0.1:8443/platform; may be left out after the first login
         #[arg(long, value_name = "URL")]
@@ -48,6 +48,8 @@ pub(crate) enum Command {
         /// A certificate to trust besides the public ones, in PEM
         #[arg(long, value_name = "FILE")]
         ca: Option<PathBuf>,
+        #[command(flatten)]
+        way: LoginWay,
     },
     /// End the stored session; history and outbox stay
     Logout,
@@ -209,6 +211,24 @@ pub(crate) struct Serve {
     /// How long a refresh token gives a new pair
     #[arg(long, value_name = "SECONDS", default_value_t = 2_592_000)]
     pub(crate) refresh_token_life: u64,
+    /// Requests that one connection may make at once
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) burst: u32,
+    /// One more request of a connection each time this has passed
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 100)]
+    pub(crate) interval: u64,
+    /// Requests a minute of one connection; any number if not given
+    #[arg(long, value_name = "N")]
+    pub(crate) per_minute: Option<u32>,
+    /// Requests that all connections of one user may make at once
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub(crate) user_burst: u32,
+    /// One more request of a user each time this has passed
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 25)]
+    pub(crate) user_interval: u64,
+    /// Requests a minute of one user; any number if not given
+    #[arg(long, value_name = "N")]
+    pub(crate) user_per_minute: Option<u32>,
     /// Accounts to make: a JSON array of {"name","password","display_name"}; existing ones are left as they are
     #[arg(long, value_name = "FILE")]
     pub(crate) users: Option<PathBuf>,
@@ -318,4 +338,22 @@ impl From<Rights> for Permissions {
             Right::Owner => Self::OWNER,
         })
     }
+}
+
+/// What is shown in place of the password.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct LoginWay {
+    /// Prove the password with a one-time key: it does not leave this machine
+    #[arg(long)]
+    pub(crate) one_time_key: bool,
+    /// Print a one-time key, and read the hash that answers it
+    #[arg(long)]
+    pub(crate) one_time_hash: bool,
+    /// Read an access token
+    #[arg(long)]
+    pub(crate) access_token: bool,
+    /// Read a refresh token; it is spent
+    #[arg(long)]
+    pub(crate) refresh_token: bool,
 }

@@ -78,12 +78,16 @@ impl From<Error> for Failure {
             }
             Error::Refused(Refusal::Login { code }) => {
                 let hint = match code {
-                    401 => "the password is wrong",
+                    401 => "the password or token is wrong",
                     403 => "the account is frozen",
                     404 => "there is no such user on this server",
+                    701 => "the token has expired",
                     _ => "the server said no; try again later",
                 };
                 Self::no(text).hint(hint)
+            }
+            Error::Refused(Refusal::SecondStage) => {
+                Self::no(text).hint("use an account without a second stage; this tool cannot give its code")
             }
             Error::Refused(Refusal::OtherUser { .. }) => {
                 Self::usage(text).hint("a store belongs to one user; name another file with --store")

@@ -2,7 +2,7 @@
 
 use crate::model::{
     Conversation, ConversationId, Delivery, Intent, Membership, Message, MessageKey, OutboxEntry, OutboxState,
-    Participant, Permissions, RawJson, Sequence, User, UserId,
+    Participant, Permissions, Ranges, RawJson, Sequence, User, UserId,
 };
 use crate::store::ConversationRow;
 use std::collections::BTreeSet;
@@ -67,8 +67,8 @@ pub(crate) fn conversation_of(entry: &OutboxEntry, me: Option<UserId>) -> Option
         conversation,
         membership: Membership::Member,
         head: Sequence::ZERO,
-        covered: 0,
-        missing: 0,
+        coverage: Ranges::new(),
+        history: None,
         unread: 0,
         unread_exact: true,
         own_read_mark: Sequence::ZERO,

@@ -11,11 +11,14 @@ mod conversations;
 mod driver;
 mod echo;
 mod events;
+mod history;
 mod message;
 mod messenger;
 mod open_store;
 mod reading;
 mod sending;
+mod summary;
+mod token_keeper;
 mod transport;
 mod users;
 
@@ -27,10 +30,12 @@ pub use events::{
 };
 pub use message::Message;
 pub use messenger::Messenger;
-pub use reading::{ConversationSummary, Freshness, TimelineItem};
+pub use reading::TimelineItem;
 pub use sending::Sending;
+pub use summary::{ConversationSummary, Freshness};
+pub use token_keeper::TokenKeeper;
 pub use transport::TransportError;
 
 // What the signatures above speak of.
 pub use crate::store::{Finding, HoleRow, Overview, Preview, Window};
-pub use crate::sync::{HoleReason, LinkState, Refusal, Settings};
+pub use crate::sync::{HoleReason, LinkState, Refusal, Settings, SignedOut};

@@ -8,6 +8,7 @@ mod conversation;
 mod error_code;
 mod event;
 mod fold;
+mod history;
 mod id;
 mod intent;
 mod json;
@@ -24,13 +25,14 @@ pub use conversation::{Conversation, ConversationConfig, ConversationKind, Membe
 pub use error_code::{ErrorClass, ErrorCode, MessagingError};
 pub use event::{Event, EventBody, MessageContent, Notice};
 pub use fold::{MessageFold, fold_messages};
+pub use history::HistoryPolicy;
 pub use id::{ClientToken, ConversationId, MessageId, RequestId, UserId, UserName};
 pub use intent::{Intent, MessageKey};
 pub use json::{NotJson, RawJson};
 pub use message::{Delivery, Message};
 pub use outbox::{OutboxEntry, OutboxState, Settlement};
 pub use sequence::{Ranges, Sequence, SequenceRange};
-pub use session::{Credentials, Secret, ServerAddress, Session, Tokens};
+pub use session::{Credentials, PushToken, Secret, ServerAddress, Session, Tokens};
 pub use time::{Timestamp, Uptime};
 pub use token::{
     token_of_custom_data, token_of_payload, with_token, with_token_in_custom_data, without_token,

@@ -3,7 +3,7 @@
 use super::change::Change;
 use super::error::{Doing, StoreError};
 use super::value::LocalId;
-use super::{conversations, coverage, events, outbox, people};
+use super::{conversations, coverage, events, outbox, people, session};
 use crate::model::{Conversation, ConversationId, Membership, Sequence, UserId};
 use crate::sync::Write;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -33,13 +33,21 @@ impl Transaction<'_> {
         match write {
             Write::Session(session) => {
                 let before = self.own_user()?;
-                people::set_session(self.connection, session)?;
+                session::set_session(self.connection, session)?;
                 self.own_user = Some(session.user_id);
                 self.touched(Change::Session);
                 if before != session.user_id {
                     let recounted = events::recount_all(self.connection, session.user_id)?;
                     self.changes.extend(recounted.into_iter().map(Change::Conversation));
                 }
+            }
+            Write::PushToken(token) => {
+                session::set_push_token(self.connection, token)?;
+                self.touched(Change::Session);
+            }
+            Write::PushTokenForget(token) => {
+                session::forget_push_token(self.connection, token)?;
+                self.touched(Change::Session);
             }
             Write::User(user) => {
                 people::set_user(self.connection, user)?;
@@ -60,6 +68,15 @@ impl Transaction<'_> {
                 self.touched_conversation(*conversation);
             }
             Write::ReadMark { conversation, user, sequence } => self.set_read_mark(*conversation, *user, *sequence)?,
+            Write::History(conversation, policy) => {
+                let local = self.local(*conversation)?;
+                coverage::set_history(self.connection, local, *policy)?;
+                self.touched_conversation(*conversation);
+            }
+            Write::WholeAt(at) => {
+                coverage::set_whole_at(self.connection, *at)?;
+                self.touched(Change::Session);
+            }
             Write::Subscriptions(users) => {
                 people::set_subscriptions(self.connection, users)?;
                 self.touched_own_user()?;
@@ -107,7 +124,7 @@ impl Transaction<'_> {
     pub(super) fn own_user(&mut self) -> Result<Option<UserId>, StoreError> {
         match self.own_user {
             Some(known) => Ok(known),
-            None => Ok(*self.own_user.insert(people::own_user(self.connection)?)),
+            None => Ok(*self.own_user.insert(session::own_user(self.connection)?)),
         }
     }
 

@@ -1,16 +1,19 @@
 //! One match over [`Input`], handing parts to the parts.
 
+use super::fetching::Fetch;
 use super::ledger::Ledger;
 use super::link::{Link, Phase};
+use super::login::{Goal, LoginCommand, Renewal};
 use super::outbox::{Lane, Outbox};
 use super::pace::Pace;
 use super::pending::{Heads, Pending, Purpose, Range, Users};
+use super::push_tokens::PushTokens;
 use super::{
     Command, CommandId, Input, LinkId, LinkState, Output, Query, Refusal, Reply, SavedState, Settings, Signal, Write,
 };
 use crate::model::{
-    ClientToken, ConversationId, Credentials, ErrorCode, MessagingError, OutboxEntry, RequestId, ServerAddress,
-    Session, Uptime, UserId,
+    ClientToken, ConversationId, Credentials, ErrorCode, MessagingError, OutboxEntry, RequestId, Secret, Session,
+    Uptime, UserId,
 };
 use crate::protocol::{
     CONVERSATIONS_MAX, ClientChat, ClientFrame, ClientRpc, GREETING_TIMEOUT, REQUEST_TIMEOUT, Request, ServerFrame,
@@ -34,10 +37,17 @@ pub struct Core {
     /// The time of the input being handled.
     pub(super) now: Uptime,
     pub(super) session: Option<Session>,
-    /// What logged in last in this process: tried again when the tokens fail. Never stored.
+    /// The password that logged in last in this process: tried again when the tokens fail. Never stored.
     pub(super) credentials: Option<Credentials>,
     /// A login the application waits for.
     pub(super) login: Option<LoginCommand>,
+    /// When the tokens are renewed, and whether that is under way.
+    pub(super) renewal: Renewal,
+    /// The id of this device, until a login succeeds that it went along with.
+    pub(super) new_device: Option<Secret>,
+    /// The code with which the server refused the last login for now.
+    pub(super) refused_for_now: Option<i64>,
+    pub(super) push: PushTokens,
     pub(super) link: Link,
     /// Whether the present server does nothing twice.
     pub(super) idempotent: bool,
@@ -45,6 +55,8 @@ pub struct Core {
     pub(super) pending: Pending,
     pub(super) ledger: Ledger,
     pub(super) outbox: Outbox,
+    /// Parts of history that somebody waits for.
+    pub(super) fetches: Vec<Fetch>,
     /// Questions of the application that wait for the link, with the time they are given up.
     pub(super) queries: VecDeque<(CommandId, Query, Uptime)>,
     /// What goes out now or never.
@@ -53,8 +65,6 @@ pub struct Core {
     pub(super) typed_at: BTreeMap<ConversationId, Uptime>,
     /// Questions of which a part is answered, and the next may be asked.
     pub(super) continued: VecDeque<Purpose>,
-    /// Conversations whose heads are to be compared, the most wanted first.
-    pub(super) heads: VecDeque<ConversationId>,
     /// Participants whose names are neither held nor asked for.
     pub(super) nameless: BTreeSet<UserId>,
     /// Users whose names are held.
@@ -77,14 +87,6 @@ pub struct Core {
     pub(super) out: Vec<Output>,
 }
 
-/// A login the application waits for.
-#[derive(Clone, Debug)]
-pub(super) struct LoginCommand {
-    pub(super) id: CommandId,
-    pub(super) credentials: Credentials,
-    pub(super) server: ServerAddress,
-}
-
 impl Core {
     /// Rebuilds the core from what the store holds: at the start, and after any failed write.
     ///
@@ -102,17 +104,21 @@ impl Core {
             session: saved.session,
             credentials: None,
             login: None,
+            renewal: Renewal::Unplanned,
+            new_device: None,
+            refused_for_now: None,
+            push: PushTokens::restore(saved.push_tokens),
             link: Link::new(before, phase, settings.backoff),
             idempotent: false,
             pace: Pace::new(settings.rate),
             pending: Pending::default(),
-            ledger: Ledger::restore(saved.conversations),
+            ledger: Ledger::restore(saved.conversations, settings.history),
             outbox: Outbox::restore(saved.outbox, now.after(settings.quarantine)),
             queries: VecDeque::new(),
+            fetches: Vec::new(),
             volatile: VecDeque::new(),
             typed_at: BTreeMap::new(),
             continued: VecDeque::new(),
-            heads: VecDeque::new(),
             nameless: BTreeSet::new(),
             named: saved.users,
             asked_names: BTreeSet::new(),
@@ -122,7 +128,7 @@ impl Core {
             tail_check_from: None,
             outbox_had_turn: false,
             was_live: false,
-            reported: LinkState::SignedOut,
+            reported: LinkState::default(),
             settings,
             out: Vec::new(),
         }
@@ -166,7 +172,8 @@ impl Core {
         let tail = (ready && self.knows_own_user).then_some(self.tail_check_at);
         let query = self.queries.front().map(|(_, _, until)| *until);
         let link = self.link.deadline(self.settings.silence_limit);
-        [work, looks, ledger, tail, query, link, self.pending.deadline()].into_iter().flatten().min()
+        let renewal = ready.then(|| self.renewal.deadline()).flatten();
+        [work, looks, ledger, tail, query, link, renewal, self.pending.deadline()].into_iter().flatten().min()
     }
 
     /// Returns the own user's number, once the server has told it.
@@ -176,8 +183,11 @@ impl Core {
 
     fn command(&mut self, id: CommandId, command: Command) {
         match command {
-            Command::LogIn { credentials, server } => self.log_in(LoginCommand { id, credentials, server }),
+            Command::LogIn { credentials, server } => self.log_in(LoginCommand::new(id, Goal::In(credentials), server)),
+            Command::OneTimeKey { user, server } => self.log_in(LoginCommand::new(id, Goal::Key(user), server)),
             Command::LogOut => self.log_out(id),
+            Command::PushToken(token) => self.push_token(id, token),
+            Command::PushFeedback(notification) => self.push_feedback(id, notification),
             Command::Submit { token, intent, queued_at } => self.submit(id, token, intent, queued_at),
             Command::Cancel(token) => self.cancel(id, token),
             Command::Retry(token) => self.retry(id, token),
@@ -192,6 +202,8 @@ impl Core {
                 self.ledger.set_focus(conversations);
                 self.answer(id, Ok(Reply::Done));
             }
+            Command::Fetch { conversation, range } => self.fetch(id, conversation, range),
+            Command::SetHistory(conversation, policy) => self.set_history(id, conversation, policy),
             Command::NetworkChanged => {
                 self.link.backoff.reset();
                 self.outbox.wake_all();
@@ -226,6 +238,9 @@ impl Core {
             self.send(ClientFrame::Rpc(ClientRpc::Ping));
         }
         if self.link.phase == Phase::Ready {
+            self.renew_tokens();
+        }
+        if self.link.phase == Phase::Ready {
             self.ledger.wake(self.now);
             self.outbox.wake(self.now);
             self.check_tails();
@@ -256,7 +271,7 @@ impl Core {
             || self.wants_own_user
             || self.may_send_entry()
             || (self.pending.catch_up_count() < CATCH_UP_WINDOW
-                && (!self.heads.is_empty()
+                && (self.ledger.heads_waiting() > 0
                     || !self.nameless.is_empty()
                     || (self.knows_own_user && self.ledger.is_wanting())))
     }
@@ -292,9 +307,8 @@ impl Core {
         if self.pending.catch_up_count() >= CATCH_UP_WINDOW {
             return false;
         }
-        if !self.heads.is_empty() {
-            let count = self.heads.len().min(CONVERSATIONS_MAX);
-            let waiting: BTreeSet<ConversationId> = self.heads.drain(..count).collect();
+        if self.ledger.heads_waiting() > 0 {
+            let waiting = self.ledger.take_heads(CONVERSATIONS_MAX);
             self.ask_heads(waiting, None);
             return true;
         }
@@ -310,9 +324,10 @@ impl Core {
         true
     }
 
-    /// Asks for one head at once: a decision waits for it.
-    pub(super) fn ask_one_head(&mut self, id: ConversationId) {
-        self.ask_heads(BTreeSet::from([id]), None);
+    /// Asks for one head before all others: a decision waits for it, or it may have spoilt an answer for many.
+    pub(super) fn ask_one_head(&mut self, id: ConversationId, decides: bool) {
+        let heads = Heads { decides, ..Heads::new(BTreeSet::from([id]), None) };
+        self.continued.push_back(Purpose::Heads(heads));
     }
 
     pub(super) fn ask_heads(&mut self, waiting: BTreeSet<ConversationId>, command: Option<CommandId>) {
@@ -374,11 +389,12 @@ impl Core {
     }
 
     fn dial(&mut self) {
+        self.refused_for_now = None;
         let pending_login = self.login.as_ref().map(|login| &login.server);
         let stored = self.session.as_ref().map(|session| &session.server);
         match pending_login.or(stored).cloned() {
             Some(server) => {
-                let link = self.link.dial();
+                let link = self.link.dial(server.clone());
                 self.out.push(Output::Dial(link, server));
             }
             None => self.link.phase = Phase::Idle,
@@ -400,7 +416,7 @@ impl Core {
         self.was_live = false;
         self.wants_own_user = false;
         self.idempotent = false;
-        self.heads.clear();
+        self.lose_fetches();
         self.nameless.clear();
         self.asked_names.clear();
         self.ledger.link_lost();
@@ -426,6 +442,7 @@ impl Core {
             self.record(entry);
         }
         self.login_lost();
+        self.renewal.link_lost(self.now);
         // After a link that worked the next may come soon, but not of all clients in the same instant.
         let delay = self.link.backoff.fail(&mut self.rng).mul_f64(if had_worked { self.rng.f64() } else { 1.0 });
         let until = self.now.after(delay);
@@ -435,13 +452,22 @@ impl Core {
     fn report(&mut self) {
         self.was_live |= self.link.phase == Phase::Ready && self.is_caught_up();
         let state = match self.link.phase {
-            Phase::Idle => LinkState::SignedOut,
-            Phase::Down { .. } => LinkState::Offline,
-            Phase::Dialing | Phase::Greeting { .. } | Phase::LoggingIn { .. } => LinkState::Connecting,
+            Phase::Idle => LinkState::before_dialling(self.session.as_ref()),
+            Phase::Down { until } => {
+                LinkState::Offline { retry_in: until.since(self.now), refused: self.refused_for_now }
+            }
+            Phase::Dialing | Phase::Greeting { .. } | Phase::LoggingIn { .. } | Phase::KeyGiven { .. } => {
+                LinkState::Connecting
+            }
             Phase::Ready if self.is_caught_up() => LinkState::Live,
-            Phase::Ready => LinkState::CatchingUp { missing: self.ledger.missing() },
+            Phase::Ready => {
+                let unchecked = (self.ledger.heads_waiting() + self.pending.heads_awaited()) as u64;
+                LinkState::CatchingUp { unchecked, missing: self.ledger.missing() }
+            }
         };
-        if state != self.reported {
+        // One wait is told once, not again at each input that shortens what is left of it.
+        let same_wait = matches!((&state, &self.reported), (LinkState::Offline { .. }, LinkState::Offline { .. }));
+        if state != self.reported && !same_wait {
             self.reported = state.clone();
             self.signal(Signal::Link(state));
         }
@@ -449,12 +475,9 @@ impl Core {
 
     fn is_caught_up(&self) -> bool {
         // Once live, reading heads again takes nothing back: only what it brings to light does.
-        let heads_compared = self.was_live || (self.heads.is_empty() && !self.pending.awaits_heads());
-        self.knows_own_user
-            && heads_compared
-            && !self.pending.awaits_history()
-            && !self.ledger.is_wanting()
-            && self.ledger.next_wake().is_none()
+        let heads_compared = self.was_live
+            || (self.ledger.heads_waiting() == 0 && self.continued.is_empty() && !self.pending.awaits_heads());
+        self.knows_own_user && heads_compared && self.ledger.missing() == 0
     }
 
     /// Stores, then tells, how an entry stands.

@@ -16,6 +16,7 @@ mod attempt;
 mod catch_up;
 mod check;
 mod core;
+mod fetching;
 mod ledger;
 mod link;
 mod login;
@@ -24,6 +25,7 @@ mod merge;
 mod outbox;
 mod pace;
 mod pending;
+mod push_tokens;
 mod sending;
 #[cfg(test)]
 mod tests;
@@ -33,9 +35,9 @@ pub use self::check::check_intent;
 pub use self::core::Core;
 
 use crate::model::{
-    ClientToken, Conversation, ConversationId, Credentials, Event, Intent, Membership, Message, MessageId,
-    MessagingError, Notice, OutboxEntry, Ranges, Sequence, SequenceRange, ServerAddress, Session, Timestamp, User,
-    UserId, UserName,
+    ClientToken, Conversation, ConversationId, Credentials, Event, HistoryPolicy, Intent, Membership, Message,
+    MessageId, MessagingError, Notice, OutboxEntry, PushToken, Ranges, RawJson, Secret, Sequence, SequenceRange,
+    ServerAddress, Session, Timestamp, User, UserId, UserName,
 };
 use crate::protocol::{ClientFrame, RateLimit, ServerFrame, UserKey};
 use std::collections::BTreeSet;
@@ -78,8 +80,20 @@ pub enum Command {
         /// Where; kept with the session.
         server: ServerAddress,
     },
+    /// Begin a login whose proof somebody else makes: ask for a one-time key. It replaces a link that is up, and
+    /// the login with the answer may come within five minutes.
+    OneTimeKey {
+        /// Who will log in.
+        user: UserName,
+        /// Where.
+        server: ServerAddress,
+    },
     /// End the session: tokens go, history and outbox stay.
     LogOut,
+    /// Keep a push token and tell the server, now or after the next login, whether it is to be used.
+    PushToken(PushToken),
+    /// Tell the server of a push notification that arrived, now or after the next login.
+    PushFeedback(RawJson),
     /// Queue a write. Answered as soon as it is durable.
     Submit {
         /// Random, made by the shell.
@@ -101,6 +115,16 @@ pub enum Command {
     Query(Query),
     /// These conversations are on screen: catch them up first. Replaces the earlier list.
     Focus(Vec<ConversationId>),
+    /// Fetch what is missing of a range, whatever the history policy wants. Answered when nothing of it is missing
+    /// any more, or with why it will not come now.
+    Fetch {
+        /// Where.
+        conversation: ConversationId,
+        /// Which positions; those above the head are left out.
+        range: SequenceRange,
+    },
+    /// Give a conversation a history policy of its own, or with `None` that of [`Settings::history`].
+    SetHistory(ConversationId, Option<HistoryPolicy>),
     /// The network may be back: try now.
     NetworkChanged,
 }
@@ -167,6 +191,8 @@ pub enum Reply {
     Done,
     /// Logged in as this user.
     LoggedIn(UserId, UserName),
+    /// The one-time key that was asked for.
+    OneTimeKey(Secret),
     /// The entry as accepted.
     Accepted(OutboxEntry),
     /// The conversations the server knows of those asked for.
@@ -194,6 +220,9 @@ pub enum Refusal {
         /// Source: protocol notes, section 3 (401 wrong password or token, 404 no such user, …).
         code: i64,
     },
+    /// The password is right, and the account wants a code besides, which this engine cannot give.
+    #[error("the account wants a second-stage code")]
+    SecondStage,
     /// Nobody is logged in and nothing is stored to log in with.
     #[error("nobody is logged in")]
     NoSession,
@@ -247,23 +276,74 @@ pub enum Signal {
 ///       ▲                       ▲      │ failed                                     │   ▲           │
 ///       │ refused for good      │      ▼                                            │   └── gap ────┤
 ///       └───────────────────────┴── Offline ◀───────── link lost ───────────────────┴───────────────┘
+///
+///   any ── pause ──▶ Paused ── resume ──▶ SignedOut, or Offline with an attempt due
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkState {
-    /// There is no session, or the server refused to renew it: a login is needed. Local data stays readable.
-    #[default]
-    SignedOut,
+    /// A login is needed. Local data stays readable, and what is unsent is kept for the same user.
+    SignedOut(SignedOut),
     /// Waiting before the next attempt.
-    Offline,
+    Offline {
+        /// How long, from the moment this was told. Word of a network cuts it short.
+        retry_in: Duration,
+        /// The code with which the server refused the login for now, if that is why. Source: protocol notes,
+        /// section 3 (403 account frozen, 500 internal error, …).
+        refused: Option<i64>,
+    },
     /// Opening a connection, up to and including the login.
     Connecting,
-    /// Logged in; `missing` positions are still to be fetched, as far as known.
+    /// Logged in, and not everything that the history policies want is held.
     CatchingUp {
-        /// Positions of history not yet held.
+        /// Conversations whose newest sequence is still to be compared with the server's.
+        unchecked: u64,
+        /// Positions of history still to be fetched, as far as known.
         missing: u64,
     },
-    /// Everything the server has told of is held.
+    /// Everything the server has told of, and that the history policies want, is held.
     Live,
+    /// The engine was paused and holds neither link nor file. The core is gone then and never says this.
+    Paused,
+}
+
+/// Why a login is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignedOut {
+    /// Nobody ever logged in.
+    NeverLoggedIn,
+    /// The user logged out, or the last login gave no tokens to resume with.
+    LoggedOut,
+    /// The server ended the session: neither token works any more.
+    Refused {
+        /// Source: protocol notes, section 3 (401 not valid, 404 no such user, 701 expired).
+        code: i64,
+    },
+}
+
+impl Default for LinkState {
+    fn default() -> Self {
+        Self::SignedOut(SignedOut::NeverLoggedIn)
+    }
+}
+
+impl LinkState {
+    /// Returns how things stand before a core that knows this session has dialled.
+    pub fn before_dialling(session: Option<&Session>) -> Self {
+        match session {
+            Some(Session { tokens: Some(_), .. }) => Self::Offline { retry_in: Duration::ZERO, refused: None },
+            Some(Session { refused: Some(code), .. }) => Self::SignedOut(SignedOut::Refused { code: *code }),
+            Some(_) => Self::SignedOut(SignedOut::LoggedOut),
+            None => Self::SignedOut(SignedOut::NeverLoggedIn),
+        }
+    }
+
+    /// Returns whether only a login helps.
+    pub const fn is_signed_out(&self) -> bool {
+        match self {
+            Self::SignedOut(_) => true,
+            Self::Offline { .. } | Self::Connecting | Self::CatchingUp { .. } | Self::Live | Self::Paused => false,
+        }
+    }
 }
 
 /// Why a position inside coverage holds nothing.
@@ -280,6 +360,10 @@ pub enum HoleReason {
 pub enum Write {
     /// Replaces the session; there is at most one.
     Session(Session),
+    /// Keeps a push token, or replaces what is wished of it.
+    PushToken(PushToken),
+    /// Forgets a push token.
+    PushTokenForget(Secret),
     /// Replaces what is known of a user; a known private part survives a description without one.
     User(User),
     /// The newest description of a conversation: replaces title, data, participants and read marks.
@@ -303,6 +387,10 @@ pub enum Write {
         /// Up to and including this event.
         sequence: Sequence,
     },
+    /// A conversation's own history policy, or none any more.
+    History(ConversationId, Option<HistoryPolicy>),
+    /// Everything the server had told of was held at this time, by the clock of this machine.
+    WholeAt(Timestamp),
     /// Replaces the list of those the user follows.
     Subscriptions(Vec<UserId>),
     /// Adds to the list of those the user follows.
@@ -321,13 +409,19 @@ impl Write {
     /// Returns whether it must survive a power cut, because nobody can tell it to us again.
     pub const fn is_promise(&self) -> bool {
         match self {
-            Self::Session(_) | Self::Outbox(_) | Self::OutboxForget(_) => true,
+            Self::Session(_)
+            | Self::History(..)
+            | Self::PushToken(_)
+            | Self::PushTokenForget(_)
+            | Self::Outbox(_)
+            | Self::OutboxForget(_) => true,
             Self::User(_)
             | Self::Conversation(_)
             | Self::Membership(..)
             | Self::Events(..)
             | Self::Cover(..)
             | Self::Hole(..)
+            | Self::WholeAt(_)
             | Self::ReadMark { .. }
             | Self::Subscriptions(_)
             | Self::Subscribed(_)
@@ -342,6 +436,8 @@ impl Write {
 pub struct SavedState {
     /// The session, if anyone ever logged in.
     pub session: Option<Session>,
+    /// The push tokens that the server is to use, or is to be told not to.
+    pub push_tokens: Vec<PushToken>,
     /// Every conversation known, in no stated order.
     pub conversations: Vec<SavedConversation>,
     /// Every entry held, settled ones included, by rising position.
@@ -369,6 +465,8 @@ pub struct SavedConversation {
     pub last_activity: Timestamp,
     /// The own read mark.
     pub own_read: Sequence,
+    /// Its own history policy, if it has one.
+    pub history: Option<HistoryPolicy>,
 }
 
 /// What the shell lets the user choose.
@@ -389,6 +487,8 @@ pub struct Settings {
     /// Whether a message that was refused for now lets those written after it pass. Otherwise they wait, and order
     /// is kept.
     pub new_ones_pass: bool,
+    /// How much history of a conversation without a policy of its own is fetched without anybody asking.
+    pub history: HistoryPolicy,
 }
 
 impl Default for Settings {
@@ -404,6 +504,7 @@ impl Default for Settings {
             silence_limit: Duration::from_secs(15),
             tail_check_interval: Duration::from_secs(120),
             new_ones_pass: false,
+            history: HistoryPolicy::Everything,
         }
     }
 }

@@ -243,8 +243,8 @@ impl Core {
         if let Some(Message { text, payload, .. }) = message {
             return self.outbox.tell_fact(token, Fact::Message { text, payload });
         }
-        let missing = entry.intent.conversation().and_then(|id| self.ledger.get(id)).map_or(0, |track| track.missing());
-        if missing > 0 && self.outbox.failures(&entry) < WAITS_FOR_MESSAGE_MAX {
+        let track = entry.intent.conversation().and_then(|id| self.ledger.get(id));
+        if track.is_some_and(|track| !track.is_whole()) && self.outbox.failures(&entry) < WAITS_FOR_MESSAGE_MAX {
             return self.outbox.rest(lane_of(&entry), self.now, &mut self.rng);
         }
         let error = MessagingError::new(
@@ -431,12 +431,16 @@ impl Write {
         match self {
             Self::Events(_, events) => events.len(),
             Self::Session(_)
+            | Self::PushToken(_)
+            | Self::PushTokenForget(_)
             | Self::User(_)
             | Self::Conversation(_)
             | Self::Membership(..)
             | Self::Cover(..)
             | Self::Hole(..)
             | Self::ReadMark { .. }
+            | Self::History(..)
+            | Self::WholeAt(_)
             | Self::Subscriptions(_)
             | Self::Subscribed(_)
             | Self::Unsubscribed(_)

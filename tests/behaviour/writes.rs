@@ -8,6 +8,7 @@ use backscroll::model::{
     ConversationConfig, ConversationId, Delivery, ErrorCode, Membership, Notification, OutboxState, Participant,
     Permissions, RawJson, Sequence, Timestamp,
 };
+use backscroll::sync::LinkState;
 use backscroll::{Error, Messenger};
 
 fn json(text: &str) -> RawJson {
@@ -210,7 +211,9 @@ async fn typing_and_presence_are_dropped_while_there_is_no_link() {
     let (alice, bob) = (world.log_in("alice").await, world.log_in("bob").await);
     let (ours, _) = conversation_of(&alice, &bob).await;
     world.stop_server().await;
-    crate::world::until_link(&alice, &backscroll::sync::LinkState::Offline).await;
+    let mut link = alice.connection();
+    let lost = link.wait_for(|state| matches!(state, LinkState::Offline { .. } | LinkState::Connecting));
+    within_patience("the loss", lost).await.unwrap();
     for _ in 0..2 {
         within_patience("no error", ours.typing()).await.unwrap();
         within_patience("no error", alice.set_status(true)).await.unwrap();
@@ -236,7 +239,8 @@ async fn look_ups_answer_in_part_and_are_kept() {
     let unknown = ConversationId::from_uuid(uuid::Uuid::from_u128(7));
     let some = within_patience("one", alice.get_conversations(vec![unknown, square.id])).await.unwrap();
     assert_eq!(some.iter().map(|one| one.id).collect::<Vec<_>>(), [square.id]);
-    within_patience("the list", alice.get_public_conversations()).await.unwrap();
+    let listed = within_patience("the list", alice.get_public_conversations()).await.unwrap();
+    assert_eq!(listed.conversations, [square.id]);
     settled(alice.subscribe(vec![bob.my_id().unwrap()]).await).await;
     world.stop_server().await;
     assert_eq!(alice.public_conversations().await.unwrap(), [square.id]);

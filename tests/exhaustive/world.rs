@@ -7,10 +7,11 @@
 
 use crate::disk::Disk;
 use crate::foreign;
+use crate::tally::Tally;
 use backscroll::model::{
-    ClientToken, ConversationConfig, ConversationId, Credentials, Event, EventBody, Intent, MessageId, MessageKey,
-    OutboxState, Participant, RequestId, Secret, Sequence, SequenceRange, ServerAddress, Timestamp, Tokens, Uptime,
-    UserId, UserName, fold_messages, token_of_payload,
+    ClientToken, ConversationConfig, ConversationId, Credentials, Event, EventBody, HistoryPolicy, Intent, MessageId,
+    MessageKey, OutboxState, Participant, RequestId, Secret, Sequence, SequenceRange, ServerAddress, Timestamp, Tokens,
+    Uptime, UserId, UserName, fold_messages, token_of_payload,
 };
 use backscroll::protocol::{
     Announcement, ClientFrame, ClientRpc, Push, RateLimit, Request, ServerChat, ServerFrame, ServerRpc,
@@ -155,6 +156,7 @@ fn settings(flavour: Flavour) -> Settings {
         tail_check_interval: 2 * FAR,
         quarantine: if flavour == Flavour::Hasty { Duration::ZERO } else { LATE_MAX },
         new_ones_pass: false,
+        history: HistoryPolicy::Everything,
     }
 }
 
@@ -169,7 +171,7 @@ impl World {
             left,
             core: Core::restore(Disk::default().saved_state(), settings(flavour), 1, Uptime::default()),
             disk: Rc::default(),
-            state: LinkState::SignedOut,
+            state: LinkState::default(),
             commands: 0,
             lives: 1,
             conn: None,
@@ -361,7 +363,7 @@ impl World {
 
     fn perform(&mut self, output: Output) -> Result<(), String> {
         match output {
-            Output::Write(writes) => Rc::make_mut(&mut self.disk).apply(writes),
+            Output::Write(writes) => Rc::make_mut(&mut self.disk).apply(writes, &mut Tally::default()),
             Output::Dial(link, _) => {
                 if self.conn.is_some() {
                     return Err("C-5: dialled while a link is open".to_owned());
@@ -414,7 +416,7 @@ impl World {
         self.sever();
         self.conn = None;
         self.lives += 1;
-        self.state = LinkState::SignedOut;
+        self.state = LinkState::default();
         let now = Uptime::from_duration(self.now);
         self.core = Core::restore(self.disk.saved_state(), settings(self.flavour), self.lives, now);
     }

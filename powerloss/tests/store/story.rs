@@ -105,6 +105,8 @@ impl Story {
                 refresh: secret("refresh"),
                 refresh_expires_s: 2_592_000,
             }),
+            refused: None,
+            device: Some(secret("device")),
         }
     }
 
@@ -327,6 +329,8 @@ pub(crate) fn tokens_after<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec
             Write::OutboxForget(token) => held.retain(|other| other != token),
             Write::Outbox(_)
             | Write::Session(_)
+            | Write::PushToken(_)
+            | Write::PushTokenForget(_)
             | Write::User(_)
             | Write::Conversation(_)
             | Write::Membership(..)
@@ -334,6 +338,8 @@ pub(crate) fn tokens_after<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec
             | Write::Cover(..)
             | Write::Hole(..)
             | Write::ReadMark { .. }
+            | Write::History(..)
+            | Write::WholeAt(_)
             | Write::Subscriptions(_)
             | Write::Subscribed(_)
             | Write::Unsubscribed(_)

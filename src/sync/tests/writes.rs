@@ -213,7 +213,6 @@ fn a_conversation_made_offline_is_written_into_at_once() {
     // Changes of what has not left become part of it.
     let renamed = accepted(&shell.submit(3, rename(here, "Lunch")));
     assert!(matches!(&renamed.intent, Intent::CreateConversation(config) if config.title == "Lunch"));
-    shell.command(Command::Focus(vec![here]));
     let outputs = shell.come_up(true, 0);
     assert_eq!(sends(&outputs), [], "the conversation comes first");
     let making = shell.entry(1).expect("under way").request;
@@ -224,7 +223,6 @@ fn a_conversation_made_offline_is_written_into_at_once() {
     assert_eq!(*there, conversation(30));
     // The provisional id goes on to name it.
     assert_eq!(accepted(&shell.submit(4, text(here, "second"))).intent, text(conversation(30), "second"));
-    assert_eq!(shell.core.ledger.focus(), [conversation(30)]);
 }
 
 /// A process that ends between accepting and naming forgets nothing of it.
