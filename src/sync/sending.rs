@@ -354,6 +354,10 @@ impl Core {
     pub(super) fn answered_by_event(&mut self, request: Option<RequestId>, event: Event) {
         let Some(token) = self.take_entry(request) else { return };
         self.succeeded();
+        // A repeated request may be answered as the first time, and much may have happened since.
+        if self.outbox.get(token).is_some_and(|entry| entry.attempts > 1) {
+            self.compare_heads(vec![event.conversation]);
+        }
         let signals = self.settle(token, settlement_by(&event), Some(event));
         self.tell(signals);
     }
