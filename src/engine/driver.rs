@@ -12,7 +12,7 @@ use super::open_store::OpenStore;
 use super::sending::Ending;
 use super::transport::{Dialer, Link, Report, TransportError};
 use crate::error::Error;
-use crate::model::{ClientToken, OutboxState, ServerAddress, Session};
+use crate::model::{ClientToken, OutboxState, ServerAddress, Session, Timestamp};
 use crate::protocol::ClientFrame;
 use crate::store::StoreError;
 use crate::sync::{
@@ -35,6 +35,10 @@ const BATCH_TIME_MAX: Duration = Duration::from_millis(50);
 const RESTORE_DELAY: Duration = Duration::from_millis(100);
 /// Greatest delay before going on after the store failed.
 const RESTORE_DELAY_MAX: Duration = Duration::from_secs(5);
+
+/// How often it is noted, in seconds, that everything is held: often enough to say in a train since when what is shown
+/// is old, and no burden for a disk.
+const WHOLE_NOTED_EVERY_S: i64 = 300;
 
 /// What a handle asks of the driver.
 #[derive(Debug)]
@@ -99,6 +103,9 @@ pub(crate) struct Driver {
     last_command: u64,
     /// How long the next failure of the store is waited out.
     restore_delay: Duration,
+    /// When the peer was last heard while everything was held, and when that was last noted.
+    whole_at: Option<Timestamp>,
+    whole_noted: Option<Timestamp>,
     /// Who waits for the end of an outbox entry; one for each entry at most, so bounded by the outbox.
     endings: BTreeMap<ClientToken, oneshot::Sender<Ending>>,
     link_state: watch::Sender<LinkState>,
@@ -131,6 +138,8 @@ impl Driver {
             pending: BTreeMap::new(),
             last_command: 0,
             restore_delay: RESTORE_DELAY,
+            whole_at: None,
+            whole_noted: None,
             endings: BTreeMap::new(),
             link_state,
             session,
@@ -154,6 +163,8 @@ impl Driver {
         // From here on nothing more is accepted: senders of calls find the channel closed.
         drop(calls);
         // What came before the end is still carried out.
+        let noted = self.note_whole(true);
+        self.outputs.extend(noted.map(|noted| Output::Write(vec![noted])));
         if let Err(error) = self.perform().await {
             tracing::error!(%error, "could not store while closing");
         }
@@ -204,7 +215,13 @@ impl Driver {
 
     fn take(&mut self, wake: Wake) -> Result<(), Stop> {
         let input = match wake {
-            Wake::Input(input) | Wake::Report(Report::Input(input)) => input,
+            Wake::Input(input) => input,
+            Wake::Report(Report::Input(input)) => {
+                if *self.link_state.borrow() == LinkState::Live {
+                    self.whole_at = Some(clock::time_of_day());
+                }
+                input
+            }
             Wake::Report(Report::Lost(link, fault)) => self.lost(link, fault),
             Wake::Call(Some(Call::Command { command, answer, ending })) => {
                 self.last_command += 1;
@@ -246,6 +263,8 @@ impl Driver {
                 writes.append(more);
             }
         }
+        let link_turns = outputs.iter().any(|output| matches!(output, Output::Signal(Signal::Link(_))));
+        writes.extend(self.note_whole(link_turns));
         if !writes.is_empty() {
             self.store(writes).await?;
         }
@@ -261,6 +280,16 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// Returns what to store of when everything was held: the core knows no time of day.
+    fn note_whole(&mut self, at_once: bool) -> Option<Write> {
+        let at = self.whole_at?;
+        let due = self.whole_noted.is_none_or(|noted| at_once && noted < at || at.0 - noted.0 >= WHOLE_NOTED_EVERY_S);
+        due.then(|| {
+            self.whole_noted = Some(at);
+            Write::WholeAt(at)
+        })
     }
 
     async fn store(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {

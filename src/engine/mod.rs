@@ -11,11 +11,13 @@ mod conversations;
 mod driver;
 mod echo;
 mod events;
+mod history;
 mod message;
 mod messenger;
 mod open_store;
 mod reading;
 mod sending;
+mod summary;
 mod token_keeper;
 mod transport;
 mod users;
@@ -28,8 +30,9 @@ pub use events::{
 };
 pub use message::Message;
 pub use messenger::Messenger;
-pub use reading::{ConversationSummary, Freshness, TimelineItem};
+pub use reading::TimelineItem;
 pub use sending::Sending;
+pub use summary::{ConversationSummary, Freshness};
 pub use token_keeper::TokenKeeper;
 pub use transport::TransportError;
 

@@ -1,76 +1,11 @@
 //! Local reads: what the file holds, with what one's own work on its way will make of it.
 
-use super::{Conversation, Message, Messenger, echo};
+use super::{ConversationSummary, Message, Messenger, echo};
 use crate::error::Error;
 use crate::model::{
-    ConversationId, Event, Intent, Membership, MessageId, MessageKey, OutboxEntry, Sequence, SequenceRange, Timestamp,
-    User, UserId, UserName,
+    ConversationId, Event, Intent, MessageId, MessageKey, OutboxEntry, Sequence, SequenceRange, User, UserId, UserName,
 };
-use crate::store::{ConversationRow, Finding, HoleRow, Item, Overview, Preview, Reader, StoreError, Window};
-use crate::sync::LinkState;
-
-/// How far the local copy of a conversation can be trusted to be whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Freshness {
-    /// Everything the server has told of is held, and more will be told as it happens.
-    Live,
-    /// Something is missing, or not yet known to be whole, and being fetched.
-    CatchingUp,
-    /// There is no link: what happened since is not known.
-    Stale,
-}
-
-/// A conversation with everything the file knows of it.
-#[derive(Clone, Debug)]
-pub struct ConversationSummary {
-    /// As last described by the server; bare when it never was.
-    pub conversation: Conversation,
-    /// Where the user stands to it.
-    pub membership: Membership,
-    /// The newest sequence the server told of; zero when it never did.
-    pub head: Sequence,
-    /// How many positions were asked for and completely answered.
-    pub covered: u64,
-    /// How many positions up to the head are still to be fetched.
-    pub missing: u64,
-    /// Messages of others, not removed, above the own read mark.
-    pub unread: u64,
-    /// `false` when a gap may hide more: then it is at least that many.
-    pub unread_exact: bool,
-    /// Up to and including which event the user has read; zero when never said.
-    pub own_read_mark: Sequence,
-    /// When something last happened.
-    pub last_activity: Timestamp,
-    /// The newest message that was not removed, if one is held.
-    pub preview: Option<Preview>,
-    /// Whether what is shown is whole.
-    pub freshness: Freshness,
-}
-
-impl ConversationSummary {
-    fn new(messenger: &Messenger, row: ConversationRow) -> Self {
-        let freshness = match &*messenger.shared.link.borrow() {
-            LinkState::Live if row.missing == 0 => Freshness::Live,
-            LinkState::Live | LinkState::CatchingUp { .. } => Freshness::CatchingUp,
-            LinkState::SignedOut(_) | LinkState::Offline { .. } | LinkState::Connecting | LinkState::Paused => {
-                Freshness::Stale
-            }
-        };
-        Self {
-            conversation: Conversation::new(messenger, row.conversation),
-            membership: row.membership,
-            head: row.head,
-            covered: row.covered,
-            missing: row.missing,
-            unread: row.unread,
-            unread_exact: row.unread_exact,
-            own_read_mark: row.own_read_mark,
-            last_activity: row.last_activity,
-            preview: row.preview,
-            freshness,
-        }
-    }
-}
+use crate::store::{ConversationRow, Finding, HoleRow, Item, Overview, Reader, StoreError, Window};
 
 /// A line of a conversation as people read it.
 #[derive(Clone, Debug)]
@@ -87,25 +22,26 @@ pub enum TimelineItem {
 impl Messenger {
     /// Returns a conversation; `None` for an unknown one.
     pub async fn conversation(&self, id: ConversationId) -> Result<Option<ConversationSummary>, Error> {
-        let row = self.read(move |reader| reader.conversation(id)).await?;
-        Ok(row.map(|row| ConversationSummary::new(self, row)))
+        let known = self.summaries(move |reader| Ok(Vec::from_iter(reader.conversation(id)?))).await?;
+        Ok(known.into_iter().next())
     }
 
     /// Returns the conversations the user is or was in, latest activity first: at most `limit` after the first
     /// `offset`.
     pub async fn conversations(&self, offset: u32, limit: u32) -> Result<Vec<ConversationSummary>, Error> {
-        let rows = self.read(move |reader| reader.conversations(limit, offset)).await?;
-        Ok(rows.into_iter().map(|row| ConversationSummary::new(self, row)).collect())
+        self.summaries(move |reader| reader.conversations(limit, offset)).await
     }
 
     /// Returns the conversations whose uuid begins with `name`, or whose title is exactly `name`: at most 10.
     pub async fn find_conversations(&self, name: impl Into<String>) -> Result<Vec<ConversationSummary>, Error> {
         let name = name.into();
-        let rows = self.read(move |reader| reader.find_conversations(&name)).await?;
-        Ok(rows.into_iter().map(|row| ConversationSummary::new(self, row)).collect())
+        self.summaries(move |reader| reader.find_conversations(&name)).await
     }
 
     /// Returns messages of a conversation, oldest first, with one gap item wherever something is missing.
+    ///
+    /// What a window meets of a gap is fetched, while there is a link, whatever the history policy: not before this
+    /// returns, and told as events of history when it comes.
     ///
     /// `limit` counts messages that the server has, at most 1,000. A window that shows the newest of them ends with
     /// the user's own that wait in the outbox; edits and removals on their way are shown as if done.
@@ -117,6 +53,7 @@ impl Messenger {
     ) -> Result<Vec<TimelineItem>, Error> {
         let me = self.my_id();
         let items = self.read(move |reader| timeline(reader, conversation, window, limit, me)).await?;
+        self.fetch_gaps(conversation, window, &items);
         let items = items.into_iter().map(|item| match item {
             Item::Message(data) => TimelineItem::Message(Message::new(self, data)),
             Item::Gap(range) => TimelineItem::Gap(range),
@@ -187,6 +124,14 @@ impl Messenger {
     /// Returns the event that settled an entry, if the file holds it.
     pub(crate) async fn settling_event(&self, entry: OutboxEntry) -> Result<Option<Event>, Error> {
         self.read(move |reader| settling_event(reader, &entry)).await
+    }
+
+    async fn summaries(
+        &self,
+        question: impl FnOnce(&Reader<'_>) -> Result<Vec<ConversationRow>, StoreError> + Send + 'static,
+    ) -> Result<Vec<ConversationSummary>, Error> {
+        let (rows, whole_at) = self.read(move |reader| Ok((question(reader)?, reader.whole_at()?))).await?;
+        Ok(rows.into_iter().map(|row| ConversationSummary::new(self, row, whole_at)).collect())
     }
 
     async fn read<T: Send + 'static>(

@@ -214,7 +214,7 @@ mod tests {
             .iter()
             .map(|migration| (migration.version().into(), migration.name().to_owned(), migration.checksum()))
             .collect();
-        let (first, sync) = (15_182_970_704_350_991_029, 12_038_007_464_729_887_883);
+        let (first, sync) = (15_182_970_704_350_991_029, 840_825_976_766_813_082);
         assert_eq!(pinned, [(1, "first".to_owned(), first), (2, "sync".to_owned(), sync)]);
         assert_eq!(pinned.last().map(|(version, _, _)| *version), Some(SCHEMA_VERSION));
     }

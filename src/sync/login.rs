@@ -504,6 +504,6 @@ impl Core {
             }
         }
         wanted.retain(|id| self.ledger.get(*id).is_some_and(|track| track.membership != Membership::Removed));
-        self.compare_heads(wanted.into_iter().collect());
+        self.compare_heads(wanted);
     }
 }

@@ -16,6 +16,7 @@ mod attempt;
 mod catch_up;
 mod check;
 mod core;
+mod fetching;
 mod ledger;
 mod link;
 mod login;
@@ -33,9 +34,9 @@ pub use self::check::check_intent;
 pub use self::core::Core;
 
 use crate::model::{
-    ClientToken, Conversation, ConversationId, Credentials, Event, Intent, Membership, MessagingError, Notice,
-    OutboxEntry, PushToken, Ranges, RawJson, Secret, Sequence, SequenceRange, ServerAddress, Session, Timestamp, User,
-    UserId, UserName,
+    ClientToken, Conversation, ConversationId, Credentials, Event, HistoryPolicy, Intent, Membership, MessagingError,
+    Notice, OutboxEntry, PushToken, Ranges, RawJson, Secret, Sequence, SequenceRange, ServerAddress, Session,
+    Timestamp, User, UserId, UserName,
 };
 use crate::protocol::{ClientFrame, RateLimit, ServerFrame, UserKey};
 use std::collections::BTreeSet;
@@ -111,6 +112,16 @@ pub enum Command {
     Query(Query),
     /// These conversations are on screen: catch them up first. Replaces the earlier list.
     Focus(Vec<ConversationId>),
+    /// Fetch what is missing of a range, whatever the history policy wants. Answered when nothing of it is missing
+    /// any more, or with why it will not come now.
+    Fetch {
+        /// Where.
+        conversation: ConversationId,
+        /// Which positions; those above the head are left out.
+        range: SequenceRange,
+    },
+    /// Give a conversation a history policy of its own, or with `None` that of [`Settings::history`].
+    SetHistory(ConversationId, Option<HistoryPolicy>),
     /// The network may be back: try now.
     NetworkChanged,
 }
@@ -266,12 +277,14 @@ pub enum LinkState {
     },
     /// Opening a connection, up to and including the login.
     Connecting,
-    /// Logged in; `missing` positions are still to be fetched, as far as known.
+    /// Logged in, and not everything that the history policies want is held.
     CatchingUp {
-        /// Positions of history not yet held.
+        /// Conversations whose newest sequence is still to be compared with the server's.
+        unchecked: u64,
+        /// Positions of history still to be fetched, as far as known.
         missing: u64,
     },
-    /// Everything the server has told of is held.
+    /// Everything the server has told of, and that the history policies want, is held.
     Live,
     /// The engine was paused and holds neither link nor file. The core is gone then and never says this.
     Paused,
@@ -358,6 +371,10 @@ pub enum Write {
         /// Up to and including this event.
         sequence: Sequence,
     },
+    /// A conversation's own history policy, or none any more.
+    History(ConversationId, Option<HistoryPolicy>),
+    /// Everything the server had told of was held at this time, by the clock of this machine.
+    WholeAt(Timestamp),
     /// Replaces the list of those the user follows.
     Subscriptions(Vec<UserId>),
     /// Adds to the list of those the user follows.
@@ -377,6 +394,7 @@ impl Write {
     pub const fn is_promise(&self) -> bool {
         match self {
             Self::Session(_)
+            | Self::History(..)
             | Self::PushToken(_)
             | Self::PushTokenForget(_)
             | Self::Outbox(_)
@@ -387,6 +405,7 @@ impl Write {
             | Self::Events(..)
             | Self::Cover(..)
             | Self::Hole(..)
+            | Self::WholeAt(_)
             | Self::ReadMark { .. }
             | Self::Subscriptions(_)
             | Self::Subscribed(_)
@@ -428,6 +447,8 @@ pub struct SavedConversation {
     pub coverage: Ranges,
     /// When something last happened.
     pub last_activity: Timestamp,
+    /// Its own history policy, if it has one.
+    pub history: Option<HistoryPolicy>,
 }
 
 /// What the shell lets the user choose.
@@ -445,6 +466,8 @@ pub struct Settings {
     pub silence_limit: Duration,
     /// How often heads are asked for again on a quiet live link: a lost tail leaves no gap to see.
     pub tail_check_interval: Duration,
+    /// How much history of a conversation without a policy of its own is fetched without anybody asking.
+    pub history: HistoryPolicy,
 }
 
 impl Default for Settings {
@@ -459,6 +482,7 @@ impl Default for Settings {
             ping_interval: Duration::from_secs(5),
             silence_limit: Duration::from_secs(15),
             tail_check_interval: Duration::from_secs(120),
+            history: HistoryPolicy::Everything,
         }
     }
 }

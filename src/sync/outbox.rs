@@ -254,11 +254,12 @@ impl Outbox {
         }
     }
 
-    /// Moves the search in a lane from one step to the next; at another step it stays where it is.
-    pub(super) fn advance_look(&mut self, lane: Lane, from: Look, to: Look) {
-        if let Some(state) = self.lanes.get_mut(&lane).filter(|state| state.look == Some(from)) {
-            state.look = Some(to);
-        }
+    /// Moves the search in a lane from one step to the next; at another step it stays where it is. Returns whether
+    /// it moved.
+    pub(super) fn advance_look(&mut self, lane: Lane, from: Look, to: Look) -> bool {
+        let Some(state) = self.lanes.get_mut(&lane).filter(|state| state.look == Some(from)) else { return false };
+        state.look = Some(to);
+        true
     }
 
     /// The decisive look found nothing: uncertain entries of the lane may be sent again, with the same

@@ -215,6 +215,8 @@ impl Write {
             | Self::Cover(..)
             | Self::Hole(..)
             | Self::ReadMark { .. }
+            | Self::History(..)
+            | Self::WholeAt(_)
             | Self::Subscriptions(_)
             | Self::Subscribed(_)
             | Self::Unsubscribed(_)

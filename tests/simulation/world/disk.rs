@@ -74,8 +74,10 @@ impl Disk {
                         self.marks.insert(conversation, sequence);
                     }
                 }
-                // Checked by the tests of the store; nothing here reads them.
-                Write::Subscriptions(_)
+                // Checked by the tests of the store; no device of the simulation has a policy or a clock.
+                Write::History(..)
+                | Write::WholeAt(_)
+                | Write::Subscriptions(_)
                 | Write::Subscribed(_)
                 | Write::Unsubscribed(_)
                 | Write::PublicConversations(_) => {}
@@ -158,6 +160,7 @@ impl Disk {
             uber: held.description.as_ref().is_some_and(|described| described.uber),
             coverage: held.coverage.clone(),
             last_activity: held.last_activity,
+            history: None,
         });
         SavedState {
             session: self.session.clone(),

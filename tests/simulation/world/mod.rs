@@ -192,6 +192,7 @@ impl<M: Medium> World<M> {
     }
 
     /// What lies under the devices.
+    #[allow(dead_code, reason = "only worlds of real files are asked")]
     pub(crate) fn media(&self) -> impl Iterator<Item = &M> {
         self.devices.iter().map(|device| &device.medium)
     }
