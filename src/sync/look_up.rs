@@ -66,7 +66,12 @@ impl Core {
                 let ids = heads.waiting.iter().copied().collect();
                 self.request(Request::GetConversations(ids), purpose);
             }
-            Purpose::OwnUser | Purpose::Range(_) | Purpose::List(_) | Purpose::Volatile(_) | Purpose::Outbox(_) => {
+            Purpose::OwnUser
+            | Purpose::HeadsSince(_)
+            | Purpose::Range(_)
+            | Purpose::List(_)
+            | Purpose::Volatile(_)
+            | Purpose::Outbox(_) => {
                 unreachable!("only what names many things is asked in parts")
             }
         }

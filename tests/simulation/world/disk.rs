@@ -5,7 +5,7 @@ use backscroll::model::{
     ClientToken, Conversation, ConversationId, Event, EventBody, Membership, MessageId, OutboxEntry, OutboxState,
     Ranges, Sequence, SequenceRange, Session, Timestamp, User, UserId, token_of_payload,
 };
-use backscroll::sync::{SavedConversation, SavedState, Write};
+use backscroll::sync::{HeadsCursor, SavedConversation, SavedState, Write};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One conversation.
@@ -27,6 +27,7 @@ pub(crate) struct Disk {
     pub(crate) conversations: BTreeMap<ConversationId, Held>,
     pub(crate) outbox: BTreeMap<ClientToken, OutboxEntry>,
     users: BTreeMap<UserId, User>,
+    heads_cursor: Option<HeadsCursor>,
 }
 
 impl Disk {
@@ -68,6 +69,7 @@ impl Disk {
                 // Marks are checked by the tests of the store; nothing here reads them.
                 // No device of the simulation has a policy or a clock.
                 Write::History(..) | Write::WholeAt(_) => {}
+                Write::HeadsCursor(cursor) => self.heads_cursor = Some(cursor),
                 Write::ReadMark { .. }
                 | Write::Subscriptions(_)
                 | Write::Subscribed(_)
@@ -148,6 +150,7 @@ impl Disk {
             conversations: conversations.collect(),
             outbox,
             users: self.users.keys().copied().collect(),
+            heads_cursor: self.heads_cursor.clone(),
         }
     }
 
