@@ -182,6 +182,24 @@ pub(crate) struct Serve {
     /// How long a refresh token gives a new pair
     #[arg(long, value_name = "SECONDS", default_value_t = 2_592_000)]
     pub(crate) refresh_token_life: u64,
+    /// Requests that one connection may make at once
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) burst: u32,
+    /// One more request of a connection each time this has passed
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 100)]
+    pub(crate) interval: u64,
+    /// Requests a minute of one connection; any number if not given
+    #[arg(long, value_name = "N")]
+    pub(crate) per_minute: Option<u32>,
+    /// Requests that all connections of one user may make at once
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub(crate) user_burst: u32,
+    /// One more request of a user each time this has passed
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 25)]
+    pub(crate) user_interval: u64,
+    /// Requests a minute of one user; any number if not given
+    #[arg(long, value_name = "N")]
+    pub(crate) user_per_minute: Option<u32>,
     /// Accounts to make: a JSON array of {"name","password","display_name"}; existing ones are left as they are
     #[arg(long, value_name = "FILE")]
     pub(crate) users: Option<PathBuf>,

@@ -63,8 +63,8 @@ pub struct LoginRules {
     /// How much work a password costs, for the server and for those who steal its file.
     pub password_cost: PasswordCost,
     /// Whether one-time keys are given out. They need a hash of each password in the file that is as good as the
-    /// password to whoever reads it; without them the file holds Argon2 hashes only. Takes effect when a password is
-    /// set or used.
+    /// password to whoever reads it; without them the file holds Argon2 hashes only: a server without deletes
+    /// those it had, and keeps others that open its folder from adding any.
     pub one_time_keys: bool,
     /// How long an access token logs in. Source of the default: protocol notes, section 3.5.
     pub access_token_life: Duration,
@@ -111,6 +111,11 @@ pub struct Limits {
     pub rate: RateLimit,
     /// How many requests one connection may make in a minute; `None` for any number. More meet error 33.
     pub requests_per_minute: Option<u32>,
+    /// How fast all connections of one user together may ask; faster ones meet error 32.
+    pub user_rate: RateLimit,
+    /// How many requests all connections of one user together may make in a minute; `None` for any number. More meet
+    /// error 33.
+    pub user_requests_per_minute: Option<u32>,
     /// How long TLS and the opening of the WebSocket may take.
     pub handshake: Duration,
     /// How long a link may stay without a login.
@@ -133,6 +138,9 @@ impl Default for Limits {
         Self {
             rate: RateLimit { burst: 64, interval: Duration::from_micros(100) },
             requests_per_minute: None,
+            // Four devices at full speed.
+            user_rate: RateLimit { burst: 256, interval: Duration::from_micros(25) },
+            user_requests_per_minute: None,
             handshake: Duration::from_secs(10),
             login: Duration::from_secs(30),
             idle: Duration::from_secs(60),

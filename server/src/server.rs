@@ -5,6 +5,7 @@ use crate::certificate::{CertificateError, protection};
 use crate::config::{Config, Tls};
 use crate::faults::Faults;
 use crate::link::{self, PATH, Shared};
+use crate::pace::UserPaces;
 use crate::storage::{Sqlite, StorageError};
 use crate::switchboard::{Command, Switchboard};
 use std::io::{self, ErrorKind};
@@ -100,6 +101,7 @@ pub async fn serve(config: Config) -> Result<Server, ServeError> {
     let opened = task::spawn_blocking(move || -> Result<_, ServeError> {
         let storage = Sqlite::open(&data)?;
         let accounts = Accounts::open_with(&data, logins)?;
+        accounts.settle_one_time_keys()?;
         Ok((storage, accounts, protection(&tls, &data, listen)?))
     });
     let (storage, accounts, protection) =
@@ -113,6 +115,7 @@ pub async fn serve(config: Config) -> Result<Server, ServeError> {
     let accounts = Arc::new(accounts);
     let stop_limit = limits.stop;
     let shared = Shared {
+        paces: UserPaces::new(limits.user_rate, limits.user_requests_per_minute),
         limits,
         faults: Arc::clone(&faults),
         acceptor: protection.acceptor,
