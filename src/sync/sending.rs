@@ -447,6 +447,7 @@ impl Write {
             | Self::Hole(..)
             | Self::ReadMark { .. }
             | Self::History(..)
+            | Self::HeadsCursor(_)
             | Self::WholeAt(_)
             | Self::Subscriptions(_)
             | Self::Subscribed(_)
