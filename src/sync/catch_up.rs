@@ -267,15 +267,14 @@ impl Core {
             if missing.is_empty() || !left {
                 self.close_range(id, range, &missing, reason);
             } else {
-                // Somebody outside is shown less than there is: not a hole, for they may come back.
-                self.ledger.refused(id, range);
+                self.ledger.withheld(id, range, &missing);
                 self.refuse_fetches(id, range, &ErrorCode::Acl.into());
             }
         } else if command.is_none() {
             let failures = self.ledger.disappointed(id, range, self.now, &mut self.rng);
             if failures >= UBER_ATTEMPTS && left {
                 // Somebody outside is shown less than there is, and need not be told so.
-                self.ledger.refused(id, range);
+                self.ledger.withheld(id, range, &missing);
                 self.refuse_fetches(id, range, &ErrorCode::Acl.into());
             } else if failures >= UBER_ATTEMPTS && uber {
                 self.close_range(id, range, &missing, reason);

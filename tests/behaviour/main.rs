@@ -10,6 +10,7 @@ mod interface;
 mod offline;
 mod outbox;
 mod raw;
+mod soak;
 mod session;
 mod silence;
 mod world;
