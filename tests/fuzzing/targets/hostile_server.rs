@@ -196,5 +196,6 @@ pub fn server_frame(bytes: &[u8]) {
         assert!(findings.is_empty(), "{findings:?}");
         let again = store.saved_state();
         assert!(again.is_ok(), "{again:?}");
+        store.leave();
     });
 }

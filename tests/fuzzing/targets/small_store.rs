@@ -339,4 +339,5 @@ pub(super) fn live_with(options: OpenOptions) {
     let queued = Write::Outbox(entry(7, OutboxState::Queued, text));
     write(&store, [page, vec![read], vec![Write::Conversation(described())], vec![queued]]);
     check(&store);
+    store.leave();
 }
