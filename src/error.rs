@@ -80,10 +80,7 @@ impl Error {
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Paused => Self::Paused,
-            error => Self::Store(Arc::new(error)),
-        }
+        if matches!(error, StoreError::Paused) { Self::Paused } else { Self::Store(Arc::new(error)) }
     }
 }
 

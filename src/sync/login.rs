@@ -190,11 +190,10 @@ impl Core {
             (ServerRpc::Greeting { announcement, .. }, Phase::Greeting { .. }) => self.greeted(announcement),
             (ServerRpc::GoAway, _) => self.give_link_up(),
             (ServerRpc::LoggedIn { tokens, .. }, Phase::LoggingIn { attempt, .. }) => self.logged_in(attempt, tokens),
-            (ServerRpc::LoginFailed { code: ONE_TIME_KEY, extra: Some(key) }, Phase::LoggingIn { attempt, .. })
-                if attempt == Attempt::Key =>
-            {
-                self.key_given(key);
-            }
+            (
+                ServerRpc::LoginFailed { code: ONE_TIME_KEY, extra: Some(key) },
+                Phase::LoggingIn { attempt: Attempt::Key, .. },
+            ) => self.key_given(key),
             (ServerRpc::LoginFailed { code, .. }, Phase::LoggingIn { attempt, .. }) => self.login_failed(attempt, code),
             (ServerRpc::Refreshed(tokens), Phase::LoggingIn { attempt: Attempt::Refresh, .. }) => {
                 self.refreshed(tokens);

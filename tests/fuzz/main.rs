@@ -55,7 +55,7 @@ fn replay(name: &str, mutations: u64) {
 /// S-5.
 #[test]
 fn any_frame_of_a_client_is_understood_or_refused() {
-    replay("client_frame", 20_000);
+    replay("client_frame", 100_000);
 }
 
 /// S-5, S-6.

@@ -2,8 +2,8 @@
 
 use super::tally::Tally;
 use backscroll::model::{
-    ClientToken, Conversation, ConversationId, Event, EventBody, Membership, MessageId, OutboxEntry, OutboxState,
-    Ranges, Sequence, SequenceRange, Session, Timestamp, User, UserId, token_of_payload,
+    ClientToken, Conversation, ConversationId, Event, EventBody, Intent, Membership, MessageId, OutboxEntry,
+    OutboxState, Ranges, Sequence, SequenceRange, Session, Timestamp, User, UserId, token_of_payload,
 };
 use backscroll::sync::{SavedConversation, SavedState, Write};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +26,8 @@ pub(crate) struct Disk {
     pub(crate) session: Option<Session>,
     pub(crate) conversations: BTreeMap<ConversationId, Held>,
     pub(crate) outbox: BTreeMap<ClientToken, OutboxEntry>,
+    /// The own read marks, as people see them.
+    marks: BTreeMap<ConversationId, Sequence>,
     users: BTreeMap<UserId, User>,
 }
 
@@ -45,6 +47,8 @@ impl Disk {
                     let held = self.conversations.entry(conversation.id).or_default();
                     held.head = held.head.max(conversation.last_sequence);
                     held.last_activity = held.last_activity.max(conversation.last_update);
+                    let own = own_id(&self.session).and_then(|me| conversation.participant(me));
+                    self.marks.extend(own.map(|own| (conversation.id, own.last_read)));
                     held.description = Some(conversation);
                 }
                 Write::Membership(id, membership) => {
@@ -65,10 +69,14 @@ impl Disk {
                     self.conversations.entry(id).or_default().holes.insert(range);
                     touched.push(id);
                 }
-                // Marks are checked by the tests of the store; nothing here reads them.
-                // No device of the simulation has a policy or a clock.
-                Write::History(..) | Write::WholeAt(_) => {}
-                Write::ReadMark { .. }
+                Write::ReadMark { conversation, user, sequence } => {
+                    if own_id(&self.session) == Some(user) {
+                        self.marks.insert(conversation, sequence);
+                    }
+                }
+                // Checked by the tests of the store; no device of the simulation has a policy or a clock.
+                Write::History(..)
+                | Write::WholeAt(_)
                 | Write::Subscriptions(_)
                 | Write::Subscribed(_)
                 | Write::Unsubscribed(_)
@@ -85,7 +93,19 @@ impl Disk {
                 }
             }
         }
+        self.check_marks(tally)?;
         touched.iter().try_for_each(|id| self.check(*id, tally))
+    }
+
+    /// A mark that is on its way is not shown lower than it was set.
+    fn check_marks(&self, tally: &mut Tally) -> Result<(), String> {
+        for entry in self.outbox.values().filter(|entry| is_unfinished(entry.state)) {
+            if let Intent::MarkAsRead { conversation, sequence } = entry.intent {
+                let shown = self.marks.get(&conversation).copied().unwrap_or_default();
+                tally.holds("M-5", shown >= sequence, || format!("{sequence} was read, {shown} is shown"))?;
+            }
+        }
+        Ok(())
     }
 
     fn add_events(&mut self, id: ConversationId, events: Vec<Event>, tally: &mut Tally) -> Result<(), String> {
@@ -154,6 +174,10 @@ impl Disk {
     pub(crate) fn unfinished(&self) -> usize {
         self.outbox.values().filter(|entry| is_unfinished(entry.state)).count()
     }
+}
+
+fn own_id(session: &Option<Session>) -> Option<UserId> {
+    session.as_ref()?.user_id
 }
 
 /// Returns the token by which the sender of a message knows it.
