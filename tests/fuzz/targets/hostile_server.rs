@@ -157,14 +157,14 @@ impl Shell {
     }
 
     /// Lets an answer name a request that was made: nobody guesses one.
-    fn addressed(&self, frame: ServerFrame) -> ServerFrame {
-        match frame {
-            ServerFrame::Chat(ServerChat { request: Some(named), push }) if !self.asked.is_empty() => {
-                let back = usize::from(named.as_uuid().as_bytes()[15]) % self.asked.len();
-                ServerFrame::Chat(ServerChat { request: Some(self.asked[self.asked.len() - 1 - back]), push })
-            }
-            other => other,
+    fn addressed(&self, mut frame: ServerFrame) -> ServerFrame {
+        if let ServerFrame::Chat(ServerChat { request: Some(named), .. }) = &mut frame
+            && !self.asked.is_empty()
+        {
+            let back = usize::from(named.as_uuid().as_bytes()[15]) % self.asked.len();
+            *named = self.asked[self.asked.len() - 1 - back];
         }
+        frame
     }
 }
 
