@@ -51,6 +51,10 @@ impl Shell {
                 Output::Dial(link, _) => assert_eq!(self.link.replace(link), None, "C-5: a second link beside one"),
                 Output::HangUp(link) => assert_eq!(self.link.take(), Some(link)),
                 Output::Send(_, frame) => self.sent(&frame),
+                Output::Load(load) => {
+                    let held = small_store::held(load.message);
+                    self.give(Input::Loaded(load.token, held), 0);
+                }
                 Output::Answer(..) | Output::Signal(_) => {}
             }
         }

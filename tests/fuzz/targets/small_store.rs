@@ -3,9 +3,9 @@
 use super::hostile_server::Shell;
 use backscroll::model::{
     Action, ClientToken, Conversation, ConversationConfig, ConversationId, ErrorCode, Event, EventBody, HistoryPolicy,
-    Intent, Membership, MessageContent, MessageId, MessageKey, MessagingError, OutboxEntry, OutboxState, Participant,
-    PrivateUser, PushToken, RawJson, RequestId, Secret, Sequence, SequenceRange, ServerAddress, Session, Settlement,
-    Timestamp, Tokens, User, UserId, UserName,
+    Intent, Membership, Message, MessageContent, MessageId, MessageKey, MessagingError, OutboxEntry, OutboxState,
+    Participant, PrivateUser, PushToken, RawJson, RequestId, Secret, Sequence, SequenceRange, ServerAddress, Session,
+    Settlement, Timestamp, Tokens, User, UserId, UserName,
 };
 use backscroll::store::{Durability, Item, OpenOptions, PAGE_MAX, Reader, Store, StoreError, Window};
 use backscroll::sync::{HoleReason, SavedState, Write};
@@ -216,15 +216,27 @@ pub(super) fn image_with_log() -> &'static Image {
     &IMAGE
 }
 
+/// What a core is restored from, and the message it may ask for.
+fn known() -> &'static (SavedState, Message) {
+    static KNOWN: LazyLock<(SavedState, Message)> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("store.db");
+        fs::write(&path, &image().main).expect("room");
+        let store = Store::open_with(options(path)).expect("a sound file");
+        let message = store.read(|reader| reader.message(room(), MessageId::from_uuid(MESSAGE_UUID)));
+        (store.saved_state().expect("a sound file"), message.expect("a sound file").expect("a message that is held"))
+    });
+    &KNOWN
+}
+
 /// What a core is restored from.
 pub(super) fn saved_state() -> &'static SavedState {
-    static SAVED: LazyLock<SavedState> = LazyLock::new(|| {
-        Scratch::with(|scratch| {
-            let store = Store::open_with(scratch.place(image())).expect("a sound file");
-            store.saved_state().expect("a sound file")
-        })
-    });
-    &SAVED
+    &known().0
+}
+
+/// Returns a message that the small store holds.
+pub(super) fn held(id: MessageId) -> Option<Message> {
+    Some(&known().1).filter(|message| message.id == Some(id)).cloned()
 }
 
 /// A folder of this thread in which one store after the other lies.
