@@ -26,7 +26,8 @@ CREATE TABLE lease (
 
 INSERT INTO lease (id, generation) VALUES (1, 0);
 
--- Lease: what the other processes want, in the order of their commits, until the holder takes it over.
+-- Lease: what the other processes want, in the order of their commits; the newest stay for a while after the holder
+-- took them over, so that those who wished learn what became of it.
 CREATE TABLE wish (
     number     INTEGER PRIMARY KEY,
     -- 0 a new entry for the outbox, 1 an entry is to be taken back, 2 a refused entry is to be tried again
@@ -34,7 +35,12 @@ CREATE TABLE wish (
     token      BLOB NOT NULL CHECK (length(token) = 16),        -- of the entry
     wished_at  INTEGER NOT NULL,                                -- UNIX seconds, by the clock of the machine
     intent     TEXT,                                            -- JSON, of a new entry
-    checksum   INTEGER NOT NULL,
+    answer     INTEGER CHECK (answer BETWEEN 0 AND 2),          -- 0 accepted, 1 done, 2 refused; NULL until taken over
+    entry      BLOB CHECK (length(entry) = 16),                 -- token of the entry that carries it, when accepted
+    checksum   INTEGER NOT NULL,                                -- of token, kind, time and intent
     UNIQUE (token, kind),
-    CHECK ((kind = 0) = (intent IS NOT NULL))
+    CHECK ((kind = 0) = (intent IS NOT NULL)),
+    CHECK (coalesce(answer = 0, 0) = (entry IS NOT NULL))
 ) STRICT;
+
+CREATE INDEX wish_waiting ON wish (number) WHERE answer IS NULL;

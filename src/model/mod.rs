@@ -18,6 +18,7 @@ mod session;
 mod time;
 mod token;
 mod user;
+mod wish;
 
 pub use action::Action;
 pub use conversation::{Conversation, ConversationConfig, ConversationKind, Membership, Participant, Permissions};
@@ -37,3 +38,4 @@ pub use token::{
     without_token_in_custom_data,
 };
 pub use user::{Notification, PrivateUser, User};
+pub use wish::{Wish, WishAnswer, WishKind};

@@ -27,13 +27,14 @@ mod sending;
 #[cfg(test)]
 mod tests;
 mod volatile;
+mod wish;
 
 pub use self::check::check_intent;
 pub use self::core::Core;
 
 use crate::model::{
     ClientToken, Conversation, ConversationId, Credentials, Event, Intent, Membership, MessagingError, Notice,
-    OutboxEntry, Ranges, Sequence, SequenceRange, ServerAddress, Session, Timestamp, User, UserId, UserName,
+    OutboxEntry, Ranges, Sequence, SequenceRange, ServerAddress, Session, Timestamp, User, UserId, UserName, Wish, WishAnswer,
 };
 use crate::protocol::{ClientFrame, RateLimit, ServerFrame, UserKey};
 use std::collections::BTreeSet;
@@ -43,9 +44,24 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
-/// Names one command of the application until it is answered.
+/// Names one command of the application until it is answered. Below 2^63: the upper half stands for wishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub u64);
+
+impl CommandId {
+    /// The bit of an id under which the core runs a wish as if it were a command.
+    const WISH: u64 = 1 << 63;
+
+    /// Returns the id under which the wish with this number runs.
+    const fn of_wish(number: u64) -> Self {
+        Self(Self::WISH | number)
+    }
+
+    /// Returns the number of the wish that runs under this id; `None` when it is a command.
+    const fn wish(self) -> Option<u64> {
+        if self.0 & Self::WISH == 0 { None } else { Some(self.0 & !Self::WISH) }
+    }
+}
 
 /// Something that happened. Every source of surprise enters here.
 #[derive(Clone, Debug)]
@@ -62,6 +78,8 @@ pub enum Input {
     DeadlinePassed,
     /// The application wants something.
     Command(CommandId, Command),
+    /// Another process that has the file open wants something; the number is that of its row. In rising order.
+    Wish(u64, Wish),
 }
 
 /// What an application may want. Each is answered exactly once.
@@ -298,13 +316,15 @@ pub enum Write {
     Outbox(OutboxEntry),
     /// Forgets an entry.
     OutboxForget(ClientToken),
+    /// The wish of another process with this number was taken over; the core is not told of it again.
+    WishAnswered(u64, WishAnswer),
 }
 
 impl Write {
     /// Returns whether it must survive a power cut, because nobody can tell it to us again.
     pub const fn is_promise(&self) -> bool {
         match self {
-            Self::Session(_) | Self::Outbox(_) | Self::OutboxForget(_) => true,
+            Self::Session(_) | Self::Outbox(_) | Self::OutboxForget(_) | Self::WishAnswered(..) => true,
             Self::User(_)
             | Self::Conversation(_)
             | Self::Membership(..)

@@ -218,7 +218,8 @@ impl Write {
             | Self::Unsubscribed(_)
             | Self::PublicConversations(_)
             | Self::Outbox(_)
-            | Self::OutboxForget(_) => 0,
+            | Self::OutboxForget(_)
+            | Self::WishAnswered(..) => 0,
         }
     }
 }
