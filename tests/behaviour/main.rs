@@ -3,6 +3,7 @@
 
 mod catch_up;
 mod first_chat;
+mod interface;
 mod offline;
 mod outbox;
 mod raw;

@@ -2,7 +2,7 @@
 
 use crate::told::{both_hold_the_same, both_were_told, described, description};
 use crate::world::{World, settled, user, with};
-use backscroll::model::{ConversationConfig, ConversationKind};
+use backscroll::model::{ConversationConfig, ConversationKind, ErrorCode, Membership, RawJson};
 use serde_json::{Value, json};
 
 fn uuid(answer: &Value) -> String {
@@ -91,6 +91,36 @@ async fn title_data_and_public_join_change_for_both() {
     assert_eq!((&last["title"], &last["data"]), (&json!("Dinner"), &json!({ "place": "garden" })));
     assert_eq!(last["public"], true);
     both_hold_the_same(&bob, &alice, &id).await;
+
+    // The other way round, one part at a time: what is not named stays.
+    let lunch = alice.makes(with("Lunch", &[user(1)])).await;
+    let id = lunch.id.to_string();
+    let data = RawJson::from_value(&json!({ "place": "garden" }));
+    settled(lunch.update(None, None, Some(data)).await).await;
+    settled(lunch.update(Some("Dinner".to_owned()), None, None).await).await;
+    settled(lunch.update(None, Some(true), None).await).await;
+    let told = both_were_told(&bob, &alice, &id, 4).await;
+    let last = &told[3].content;
+    assert_eq!((&last["title"], &last["data"]), (&json!("Dinner"), &json!({ "place": "garden" })));
+    assert_eq!(last["public"], true);
+    both_hold_the_same(&bob, &alice, &id).await;
+}
+
+#[tokio::test]
+async fn a_removed_conversation_is_gone_for_both() {
+    let world = World::with_users(&["alice", "bob"]).await;
+    let alice = world.with_engine("alice").await;
+    let bob = world.in_browser("bob").await;
+    let lunch = alice.makes(with("Lunch", &[user(1)])).await;
+    let id = lunch.id.to_string();
+    bob.event("CreateConversation", |_| true).await;
+    let removed = settled(lunch.remove().await).await;
+    assert_eq!(removed.sequence.get(), 2);
+    let told = bob.event("RemoveConversation", |event| event["uuid"] == id).await;
+    assert_eq!((&told["seq"], &told["initiator"]), (&json!(2), &json!(101)));
+    assert_eq!(bob.messenger("getConversation", json!([id])).await.unwrap_err()["code"], 16);
+    let refused = alice.get_conversation(lunch.id).await.unwrap_err();
+    assert_eq!(refused.messaging().unwrap().code, ErrorCode::ConversationDeleted);
 }
 
 #[tokio::test]
@@ -117,6 +147,30 @@ async fn a_public_conversation_is_listed_joined_and_left() {
     let me = bob.messenger("getUser", json!(["bob@chat.acme"])).await.unwrap();
     assert_eq!(me["user"]["conversationsList"], json!([]));
     assert_eq!(bob.fired("SendMessage").len(), 1);
+}
+
+#[tokio::test]
+async fn the_engine_lists_joins_and_leaves_what_the_browser_made() {
+    let world = World::with_users(&["alice", "bob"]).await;
+    let alice = world.with_engine("alice").await;
+    let bob = world.in_browser("bob").await;
+    let made = bob.messenger("createConversation", json!([[], "Square", false, true])).await.unwrap();
+    let id = uuid(&made);
+    bob.conversation(&id, "sendMessage", json!(["Is anybody here?", []])).await.unwrap();
+    assert_eq!(alice.get_public_conversations().await.unwrap().conversations, [id.parse().unwrap()]);
+
+    let square = settled(alice.join_conversation(id.parse().unwrap()).await).await.conversation;
+    assert_eq!(square.participants.len(), 2);
+    settled(square.send_message("I am.", None).await).await;
+    bob.event("SendMessage", |event| event["initiator"] == 101).await;
+    alice.until_live().await;
+    both_hold_the_same(&bob, &alice, &id).await;
+
+    settled(alice.leave_conversation(square.id).await).await;
+    let told = bob.event("EditConversation", |event| event["messengerAction"] == "leaveConversation").await;
+    assert_eq!((&told["seq"], &told["initiator"]), (&json!(5), &json!(101)));
+    let kept = alice.conversation(square.id).await.unwrap().unwrap();
+    assert_eq!(kept.membership, Membership::Left);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use crate::told::{both_hold_the_same, both_were_told};
 use crate::world::{World, settled, user, with};
 use backscroll::MessengerEvent;
 use backscroll::engine::MessengerEventType;
-use backscroll::model::{RawJson, Sequence};
+use backscroll::model::{ErrorCode, RawJson, Sequence};
 use serde_json::{Value, json};
 
 fn uuid(answer: &Value) -> String {
@@ -115,4 +115,9 @@ async fn typing_is_told_and_at_most_once_in_ten_seconds() {
     bob.conversation(&id, "sendMessage", json!(["Soup.", []])).await.unwrap();
     alice.until_sequence(&id, 2).await;
     assert_eq!(typing(&alice.told()), 1);
+
+    lunch.typing().await.unwrap();
+    bob.event("Typing", |event| event["initiator"] == 101 && event["conversation"] == id).await;
+    let refused = lunch.typing().await.unwrap_err();
+    assert_eq!(refused.messaging().unwrap().code, ErrorCode::MethodCallDiscarded);
 }

@@ -1,7 +1,9 @@
 //! Users: looked up, edited, followed, there or not.
 
-use crate::world::{World, user};
+use crate::world::{World, settled, user};
 use backscroll::MessengerEvent;
+use backscroll::engine::MessengerEventType;
+use backscroll::model::{Notification, RawJson};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -77,6 +79,61 @@ async fn subscriptions_are_made_listed_and_ended_and_outlive_the_page() {
     let ended = bob.messenger("unsubscribe", json!([[], true])).await.unwrap();
     assert_eq!(ended["users"], json!([101]));
     assert_eq!(bob.messenger("getSubscriptionList", json!([])).await.unwrap()["users"], json!([]));
+}
+
+#[tokio::test]
+async fn the_browser_follows_what_the_engine_says_of_its_user() {
+    let world = World::with_users(&["alice", "bob"]).await;
+    let alice = world.with_engine("alice").await;
+    let bob = world.in_browser("bob").await;
+    let alice_in_browser = world.in_browser("alice").await;
+    bob.messenger("subscribe", json!([[101]])).await.unwrap();
+
+    let mood = RawJson::from_value(&json!({ "mood": "hungry" }));
+    let pin = RawJson::from_value(&json!({ "pin": 7 }));
+    let edited = settled(alice.edit_user(Some(mood.clone()), Some(pin.clone())).await).await.user;
+    assert_eq!((&edited.custom_data, &edited.private.unwrap().custom_data), (&mood, &pin));
+    let seen = bob.event("EditUser", |event| event["initiator"] == 101).await;
+    assert_eq!(seen["user"]["customData"], json!({ "mood": "hungry" }));
+    assert_eq!(seen["user"]["privateCustomData"], Value::Null);
+    let own = alice_in_browser.event("EditUser", |event| event["initiator"] == 101).await;
+    assert_eq!(own["user"]["privateCustomData"], json!({ "pin": 7 }));
+
+    alice.set_status(true).await.unwrap();
+    bob.event("SetStatus", |event| event["initiator"] == 101 && event["online"] == true).await;
+
+    let wanted = vec![Notification::SendMessage];
+    let kept = settled(alice.manage_push_notifications(wanted.clone()).await).await.user;
+    assert_eq!(kept.private.unwrap().notifications, wanted);
+    let told = alice_in_browser.event("EditUser", |event| event["messengerAction"] == "manageNotification").await;
+    assert_eq!(told["user"]["notificationEvents"], json!(["SendMessage"]));
+}
+
+#[tokio::test]
+async fn whom_a_user_follows_is_the_same_on_all_devices() {
+    let world = World::with_users(&["alice", "bob", "carol"]).await;
+    let alice = world.with_engine("alice").await;
+    let browser = world.in_browser("alice").await;
+    settled(alice.subscribe(vec![user(1), user(2)]).await).await;
+    assert_eq!(browser.event("Subscribe", |_| true).await["users"], json!([102, 103]));
+    settled(alice.unsubscribe(vec![user(1)]).await).await;
+    assert_eq!(browser.event("Unsubscribe", |_| true).await["users"], json!([102]));
+    assert_eq!(alice.get_subscriptions().await.unwrap().users, [user(2)]);
+
+    browser.messenger("subscribe", json!([[102]])).await.unwrap();
+    let told = |event: &MessengerEvent| match event {
+        MessengerEvent::Subscription(event) => Some((event.kind, event.users.clone())),
+        _ => None,
+    };
+    let followed = |events: &[MessengerEvent]| {
+        events.iter().filter_map(told).any(|event| event == (MessengerEventType::Subscribe, vec![user(1)]))
+    };
+    alice.until("the subscription of the browser", followed).await;
+    settled(alice.unsubscribe_from_all().await).await;
+    browser
+        .until("nobody followed", |events| events.iter().filter(|event| event.name == "Unsubscribe").count() == 2)
+        .await;
+    assert_eq!(browser.messenger("getSubscriptionList", json!([])).await.unwrap()["users"], json!([]));
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! Who may do what, and who is told when that changes.
 
 use crate::told::{both_hold_the_same, both_were_told};
-use crate::world::World;
-use backscroll::model::Membership;
+use crate::world::{World, settled, user, with, within_patience};
+use backscroll::model::{ErrorCode, Membership, Participant, Permissions};
 use serde_json::{Value, json};
 
 fn uuid(answer: &Value) -> String {
@@ -38,6 +38,35 @@ async fn participants_come_change_and_go_and_the_engine_follows() {
     bob.conversation(&id, "sendMessage", json!(["Between us", []])).await.unwrap();
     both_were_told(&bob, &alice, &id, 5).await;
     both_hold_the_same(&bob, &alice, &id).await;
+}
+
+#[tokio::test]
+async fn the_engine_brings_people_in_and_the_browser_follows() {
+    let world = World::with_users(&["alice", "bob", "carol"]).await;
+    let alice = world.with_engine("alice").await;
+    let bob = world.in_browser("bob").await;
+    let carol = world.in_browser("carol").await;
+    let team = alice.makes(with("Team", &[user(1)])).await;
+    let id = team.id.to_string();
+
+    settled(team.add_participants(vec![Participant::new(user(2))]).await).await;
+    carol.event("EditConversation", |event| event["messengerAction"] == "addParticipants").await;
+    let mute = Participant::new(user(1)).with_permissions(Permissions::NONE.with_manage_participants(true));
+    settled(team.edit_participants(vec![mute]).await).await;
+    both_were_told(&bob, &alice, &id, 3).await;
+    both_hold_the_same(&bob, &alice, &id).await;
+    let refused = bob.conversation(&id, "sendMessage", json!(["Anybody?", []])).await.unwrap_err();
+    assert_eq!(refused["code"], 12);
+
+    settled(team.remove_participants(vec![user(2)]).await).await;
+    let told = carol.event("EditConversation", |event| event["messengerAction"] == "removeParticipants").await;
+    assert_eq!((&told["seq"], &told["initiator"]), (&json!(4), &json!(101)));
+    both_were_told(&bob, &alice, &id, 4).await;
+    both_hold_the_same(&bob, &alice, &id).await;
+    // What is refused to the engine has its code there, too.
+    let refused =
+        within_patience("a refusal", team.remove_participants(vec![user(2)]).await.unwrap()).await.unwrap_err();
+    assert_eq!(refused.messaging().unwrap().code, ErrorCode::UserIsNotInTheParticipantList);
 }
 
 #[tokio::test]

@@ -7,11 +7,13 @@ use backscroll::model::{Conversation, Participant};
 use backscroll::{MessengerEvent, engine};
 use serde_json::{Value, json};
 
-/// A numbered event: position, kind as the SDK names it, who, and everything that it says.
+/// A numbered event: position, kind as the SDK names it, what was asked for, who, when, and everything that it says.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Told {
     pub(crate) sequence: u64,
     pub(crate) kind: String,
+    pub(crate) action: String,
+    pub(crate) timestamp: i64,
     pub(crate) initiator: u64,
     pub(crate) content: Value,
 }
@@ -92,7 +94,8 @@ fn message(sequence: u64, sender: u64, said: &Value) -> Value {
 
 /// Returns an event out of the SDK's history, which names the action and not the kind.
 fn retransmitted(event: &Value) -> Told {
-    let (kind, content) = match event["messengerAction"].as_str().unwrap() {
+    let action = event["messengerAction"].as_str().unwrap();
+    let (kind, content) = match action {
         "sendMessage" => ("SendMessage", said(&event["message"])),
         "editMessage" => ("EditMessage", said(&event["message"])),
         "removeMessage" => ("RemoveMessage", json!({ "uuid": event["message"]["uuid"] })),
@@ -102,6 +105,8 @@ fn retransmitted(event: &Value) -> Told {
     Told {
         sequence: event["seq"].as_u64().unwrap(),
         kind: kind.to_owned(),
+        action: action.to_owned(),
+        timestamp: seconds(event),
         initiator: event["initiator"].as_u64().unwrap(),
         content,
     }
@@ -124,6 +129,8 @@ fn fired(event: &Fired, conversation: &str) -> Option<Told> {
     (place == conversation).then(|| Told {
         sequence: payload["seq"].as_u64().unwrap(),
         kind: event.name.clone(),
+        action: payload["messengerAction"].as_str().unwrap().to_owned(),
+        timestamp: seconds(payload),
         initiator: payload["initiator"].as_u64().unwrap(),
         content,
     })
@@ -135,12 +142,16 @@ fn told(event: &MessengerEvent, conversation: &str) -> Option<Told> {
         MessengerEvent::Conversation(event) => (event.conversation.id.to_string() == conversation).then(|| Told {
             sequence: event.sequence.get().into(),
             kind: format!("{:?}", event.kind),
+            action: event.action.to_string(),
+            timestamp: event.timestamp.0,
             initiator: event.initiator.expect("told by an event").get(),
             content: description(&event.conversation),
         }),
         MessengerEvent::Message(event) => (event.message.conversation.to_string() == conversation).then(|| Told {
             sequence: event.sequence.get().into(),
             kind: format!("{:?}", event.kind),
+            action: event.action.to_string(),
+            timestamp: event.timestamp.0,
             initiator: event.initiator.get(),
             content: match event.kind {
                 MessengerEventType::RemoveMessage => json!({ "uuid": event.message.id.map(|id| id.to_string()) }),
@@ -149,6 +160,11 @@ fn told(event: &MessengerEvent, conversation: &str) -> Option<Told> {
         }),
         _ => None,
     }
+}
+
+/// Returns when it happened. The wire has seconds, and the SDK makes milliseconds of them.
+fn seconds(event: &Value) -> i64 {
+    event["timestamp"].as_i64().unwrap() / 1_000
 }
 
 /// Returns what the SDK says of a conversation, in the common form.
