@@ -44,3 +44,14 @@ CREATE TABLE wish (
 ) STRICT;
 
 CREATE INDEX wish_waiting ON wish (number) WHERE answer IS NULL;
+
+-- Session: why it ended, and the device it belongs to.
+ALTER TABLE session ADD COLUMN refused INTEGER;                 -- code of the server; NULL while it lasts or when logged out
+ALTER TABLE session ADD COLUMN device TEXT;                     -- random id shown at each login; NULL before the first
+
+-- Session: what push services call this device.
+CREATE TABLE push_token (
+    id      INTEGER PRIMARY KEY,                                -- the oldest first
+    token   TEXT NOT NULL UNIQUE,
+    wanted  INTEGER NOT NULL CHECK (wanted IN (0, 1))           -- 0 to be unregistered, and then forgotten
+) STRICT;

@@ -35,6 +35,9 @@ pub enum Error {
     /// It was taken back before it left.
     #[error("cancelled before it left")]
     Cancelled,
+    /// The engine is paused: it touches neither file nor network until it is resumed. What was accepted is kept.
+    #[error("the engine is paused")]
+    Paused,
     /// The engine is closed, or was closed before the answer came. What was accepted is kept.
     #[error("the engine is closed")]
     Closed,
@@ -52,6 +55,7 @@ impl Error {
             | Self::NoServer
             | Self::EventUnknown
             | Self::Cancelled
+            | Self::Paused
             | Self::Closed => None,
         }
     }
@@ -63,7 +67,7 @@ impl Error {
             Self::Refused(Refusal::Messaging(error)) => {
                 matches!(error.code.class(), ErrorClass::Later | ErrorClass::TooFast)
             }
-            Self::Offline { .. } => true,
+            Self::Offline { .. } | Self::Paused => true,
             Self::Refused(_)
             | Self::Address(_)
             | Self::NoServer
@@ -76,7 +80,10 @@ impl Error {
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        Self::Store(Arc::new(error))
+        match error {
+            StoreError::Paused => Self::Paused,
+            error => Self::Store(Arc::new(error)),
+        }
     }
 }
 

@@ -1,20 +1,24 @@
 //! What an application chooses when it opens the engine.
 
+use super::TokenKeeper;
 use crate::model::ServerAddress;
 use crate::sync::Settings;
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What an application chooses when it opens the engine. Only the file is needed.
 ///
 /// The server and the extra root certificate are those of the next login. They are kept in the file with
 /// the session that it gives: an application that opens the file again need not name them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     pub(crate) store: PathBuf,
     server: Option<String>,
     extra_root: Option<String>,
     pub(crate) allow_plain_loopback: bool,
     pub(crate) settings: Settings,
+    pub(crate) token_keeper: Option<Arc<dyn TokenKeeper>>,
 }
 
 impl Config {
@@ -26,6 +30,7 @@ impl Config {
             extra_root: None,
             allow_plain_loopback: false,
             settings: Settings::default(),
+            token_keeper: None,
         }
     }
 
@@ -58,10 +63,23 @@ impl Config {
         Some(ServerAddress { url, extra_root: self.extra_root.clone() })
     }
 
+    /// Has the application keep the tokens itself. Tokens that are in the file already move over with the next write.
+    #[must_use]
+    pub fn token_keeper(mut self, keeper: Arc<dyn TokenKeeper>) -> Self {
+        self.token_keeper = Some(keeper);
+        self
+    }
+
     /// Replaces delays, paces and intervals.
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
         self
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").field("store", &self.store).field("server", &self.server).finish_non_exhaustive()
     }
 }

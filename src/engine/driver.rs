@@ -48,6 +48,10 @@ pub(crate) enum Call {
         /// Where the end of the outbox entry goes, if the command makes one and someone wants to know.
         ending: Option<oneshot::Sender<Ending>>,
     },
+    /// Give up link and file until told to go on.
+    Pause(oneshot::Sender<Result<(), Error>>),
+    /// Go on after a pause.
+    Resume(oneshot::Sender<Result<(), Error>>),
     /// End the engine.
     Close(oneshot::Sender<()>),
 }
@@ -68,6 +72,12 @@ enum Wake {
 
 /// Why the loop ends: someone closed the engine and waits for it, or nobody is left.
 type Close = Option<oneshot::Sender<()>>;
+
+/// What interrupts the loop.
+enum Stop {
+    Close(Close),
+    Pause(oneshot::Sender<Result<(), Error>>),
+}
 
 /// The owner of the core.
 pub(crate) struct Driver {
@@ -131,13 +141,14 @@ impl Driver {
     /// Runs until it is told to close, or until the last handle is gone.
     pub(crate) async fn run(mut self, mut calls: mpsc::Receiver<Call>) {
         let closing = loop {
-            if let Err(close) = self.handle_what_is_ready(&mut calls).await {
-                break close;
-            }
-            if let Err(error) = self.perform().await
-                && let Err(close) = self.recover(error, &mut calls).await
-            {
-                break close;
+            match self.turn(&mut calls).await {
+                Ok(()) => {}
+                Err(Stop::Close(close)) => break close,
+                Err(Stop::Pause(answer)) => {
+                    if let Err(close) = self.pause(answer, &mut calls).await {
+                        break close;
+                    }
+                }
             }
         };
         // From here on nothing more is accepted: senders of calls find the channel closed.
@@ -153,8 +164,17 @@ impl Driver {
         }
     }
 
+    /// Handles what is ready, performs what came of it, and goes on from what is stored when that failed.
+    async fn turn(&mut self, calls: &mut mpsc::Receiver<Call>) -> Result<(), Stop> {
+        self.handle_what_is_ready(calls).await?;
+        match self.perform().await {
+            Ok(()) => Ok(()),
+            Err(error) => self.recover(error, calls).await,
+        }
+    }
+
     /// Waits for something to happen and hands it to the core, with all else that is ready by then.
-    async fn handle_what_is_ready(&mut self, calls: &mut mpsc::Receiver<Call>) -> Result<(), Close> {
+    async fn handle_what_is_ready(&mut self, calls: &mut mpsc::Receiver<Call>) -> Result<(), Stop> {
         if self.own_inputs.is_empty() {
             let due = self.core.deadline();
             let wake = tokio::select! {
@@ -182,7 +202,7 @@ impl Driver {
         Ok(())
     }
 
-    fn take(&mut self, wake: Wake) -> Result<(), Close> {
+    fn take(&mut self, wake: Wake) -> Result<(), Stop> {
         let input = match wake {
             Wake::Input(input) | Wake::Report(Report::Input(input)) => input,
             Wake::Report(Report::Lost(link, fault)) => self.lost(link, fault),
@@ -192,8 +212,14 @@ impl Driver {
                 self.pending.insert(id, Pending { answer, ending });
                 Input::Command(id, command)
             }
-            Wake::Call(Some(Call::Close(answer))) => return Err(Some(answer)),
-            Wake::Call(None) => return Err(None),
+            Wake::Call(Some(Call::Pause(answer))) => return Err(Stop::Pause(answer)),
+            Wake::Call(Some(Call::Resume(answer))) => {
+                // It runs. Whoever asked may have stopped waiting.
+                answer.send(Ok(())).ok();
+                return Ok(());
+            }
+            Wake::Call(Some(Call::Close(answer))) => return Err(Stop::Close(Some(answer))),
+            Wake::Call(None) => return Err(Stop::Close(None)),
         };
         let outputs = self.core.handle(self.clock.uptime(), input);
         self.events += outputs.iter().map(Output::event_count).sum::<usize>();
@@ -333,18 +359,10 @@ impl Driver {
     /// Goes on after a failed commit: nothing that the core believed since is true.
     ///
     /// Until the store can be read again, commands are answered with why it cannot.
-    async fn recover(&mut self, error: StoreError, calls: &mut mpsc::Receiver<Call>) -> Result<(), Close> {
+    async fn recover(&mut self, error: StoreError, calls: &mut mpsc::Receiver<Call>) -> Result<(), Stop> {
         tracing::error!(%error, "could not store; starting again from what is stored");
         let mut error = Arc::new(error);
-        for (_, pending) in std::mem::take(&mut self.pending) {
-            pending.answer.send(Err(Error::Store(Arc::clone(&error)))).ok();
-        }
-        if let Some(link) = self.link.take() {
-            link.hang_up().await;
-        }
-        // A new core counts links from the beginning: what the old ones still report must not reach it.
-        self.reports = mpsc::channel(REPORTS_WAITING_MAX);
-        self.own_inputs.clear();
+        self.drop_all_under_way(|| Error::Store(Arc::clone(&error))).await;
         let saved = loop {
             self.refuse_calls(&error, calls).await?;
             self.restore_delay = (self.restore_delay * 2).min(RESTORE_DELAY_MAX);
@@ -356,22 +374,89 @@ impl Driver {
                 }
             }
         };
-        self.link_state.send_replace(link_state_of(&saved));
-        self.session.send_replace(saved.session.clone());
-        self.core = Core::restore(saved, self.settings.clone(), clock::seed(), self.clock.uptime());
+        self.start_again(saved);
         Ok(())
     }
 
+    /// Answers whoever waits for the core, and gives up the link.
+    async fn drop_all_under_way(&mut self, why: impl Fn() -> Error) {
+        for (_, pending) in std::mem::take(&mut self.pending) {
+            // The caller may have stopped waiting.
+            pending.answer.send(Err(why())).ok();
+        }
+        if let Some(link) = self.link.take() {
+            link.hang_up().await;
+        }
+        // A new core counts links from the beginning: what the old ones still report must not reach it.
+        self.reports = mpsc::channel(REPORTS_WAITING_MAX);
+        self.own_inputs.clear();
+    }
+
+    /// Goes on as after a start.
+    fn start_again(&mut self, saved: SavedState) {
+        self.link_state.send_replace(LinkState::before_dialling(saved.session.as_ref()));
+        self.session.send_replace(saved.session.clone());
+        self.core = Core::restore(saved, self.settings.clone(), clock::seed(), self.clock.uptime());
+    }
+
+    /// Gives up link and file, and waits until it is told to go on.
+    ///
+    /// What was accepted is stored; whoever waits for the end of an outbox entry waits on.
+    async fn pause(
+        &mut self,
+        answer: oneshot::Sender<Result<(), Error>>,
+        calls: &mut mpsc::Receiver<Call>,
+    ) -> Result<(), Close> {
+        if let Err(error) = self.perform().await {
+            tracing::error!(%error, "could not store while pausing");
+        }
+        self.drop_all_under_way(|| Error::Paused).await;
+        let paused = self.store.pause().await.map_err(Error::from);
+        self.link_state.send_replace(LinkState::Paused);
+        self.signals.send(Arc::new(Signal::Link(LinkState::Paused))).ok();
+        answer.send(paused).ok();
+        loop {
+            match calls.recv().await {
+                Some(Call::Command { answer, .. }) => drop(answer.send(Err(Error::Paused))),
+                Some(Call::Pause(answer)) => drop(answer.send(Ok(()))),
+                Some(Call::Resume(answer)) => match self.reopen().await {
+                    Ok(saved) => {
+                        self.start_again(saved);
+                        answer.send(Ok(())).ok();
+                        return Ok(());
+                    }
+                    Err(error) => drop(answer.send(Err(error.into()))),
+                },
+                Some(Call::Close(answer)) => return Err(Some(answer)),
+                None => return Err(None),
+            }
+        }
+    }
+
+    /// Opens the file again and reads what the core needs; a file that cannot be read stays given up.
+    async fn reopen(&self) -> Result<SavedState, StoreError> {
+        self.store.reopen().await?;
+        match self.store.saved_state().await {
+            Ok(saved) => Ok(saved),
+            Err(error) => {
+                self.store.pause().await?;
+                Err(error)
+            }
+        }
+    }
+
     /// Waits before the store is tried again.
-    async fn refuse_calls(&self, error: &Arc<StoreError>, calls: &mut mpsc::Receiver<Call>) -> Result<(), Close> {
+    async fn refuse_calls(&self, error: &Arc<StoreError>, calls: &mut mpsc::Receiver<Call>) -> Result<(), Stop> {
         let due = self.clock.uptime().after(self.restore_delay);
         loop {
             tokio::select! {
                 () = self.clock.reach(Some(due)) => return Ok(()),
                 call = calls.recv() => match call {
                     Some(Call::Command { answer, .. }) => drop(answer.send(Err(Error::Store(Arc::clone(error))))),
-                    Some(Call::Close(answer)) => return Err(Some(answer)),
-                    None => return Err(None),
+                    Some(Call::Resume(answer)) => drop(answer.send(Ok(()))),
+                    Some(Call::Pause(answer)) => return Err(Stop::Pause(answer)),
+                    Some(Call::Close(answer)) => return Err(Stop::Close(Some(answer))),
+                    None => return Err(Stop::Close(None)),
                 },
             }
         }
@@ -388,17 +473,12 @@ impl Driver {
     }
 }
 
-/// Returns how things stand before the core has dialled.
-pub(crate) fn link_state_of(saved: &SavedState) -> LinkState {
-    let can_log_in = saved.session.as_ref().is_some_and(|session| session.tokens.is_some());
-    if can_log_in { LinkState::Offline } else { LinkState::SignedOut }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{ConversationConfig, Intent, UserName};
     use crate::store::Store;
+    use crate::sync::SignedOut;
 
     struct Engine {
         calls: mpsc::Sender<Call>,
@@ -409,7 +489,7 @@ mod tests {
         async fn start(store: OpenStore) -> Self {
             let saved = store.saved_state().await.unwrap();
             let (calls, waiting) = mpsc::channel(8);
-            let (link_sender, link_state) = watch::channel(link_state_of(&saved));
+            let (link_sender, link_state) = watch::channel(LinkState::before_dialling(saved.session.as_ref()));
             let (session, _) = watch::channel(saved.session.clone());
             let signals = broadcast::channel(8).0;
             let settings = Settings::default();
@@ -443,6 +523,8 @@ mod tests {
             user_id: None,
             server: ServerAddress { url: "wss://localhost".to_owned(), extra_root: None },
             tokens: None,
+            refused: Some(701),
+            device: None,
         };
         Store::open(&path).unwrap().write(vec![Write::Session(session)]).await.unwrap();
 
@@ -451,10 +533,11 @@ mod tests {
         for _ in 0..3 {
             assert!(matches!(engine.submit().await, Err(Error::Store(_))));
         }
-        assert_eq!(*engine.link_state.borrow(), LinkState::SignedOut);
+        let refused = SignedOut::Refused { code: 701 };
+        assert_eq!(*engine.link_state.borrow(), LinkState::SignedOut(refused));
         engine.close().await;
 
-        let engine = Engine::start(OpenStore::open(path.clone()).await.unwrap()).await;
+        let engine = Engine::start(OpenStore::open(path.clone(), None).await.unwrap()).await;
         assert!(matches!(engine.submit().await, Ok(Reply::Accepted(_))));
         engine.close().await;
         assert_eq!(Store::open(&path).unwrap().saved_state().unwrap().outbox.len(), 1);

@@ -1,7 +1,7 @@
 //! The handle that applications hold.
 
 use super::clock::{self, Clock};
-use super::driver::{self, Call, Driver};
+use super::driver::{Call, Driver};
 use super::events::{
     self, Callbacks, ConversationEvent, ConversationServiceEvent, MessageEvent, MessengerEvent, MessengerEventType,
     StatusEvent, Subscription, SubscriptionEvent, UserEvent,
@@ -12,7 +12,8 @@ use super::transport::Dialer;
 use super::{Config, Sending};
 use crate::error::Error;
 use crate::model::{
-    ClientToken, ConversationId, Credentials, Intent, OutboxEntry, ServerAddress, Session, UserId, UserName,
+    ClientToken, ConversationId, Credentials, Intent, OutboxEntry, PushToken, RawJson, Secret, ServerAddress, Session,
+    UserId, UserName,
 };
 use crate::sync::{Command, LinkState, Reply, Signal};
 use futures_util::Stream;
@@ -70,11 +71,11 @@ impl Messenger {
         if let Some(server) = &server {
             Dialer::new(server, config.allow_plain_loopback).map_err(Error::Address)?;
         }
-        let store = OpenStore::open(config.store).await?;
+        let store = OpenStore::open(config.store, config.token_keeper).await?;
         let saved = store.saved_state().await?;
         let (calls, waiting_calls) = mpsc::channel(CALLS_WAITING_MAX);
         let (signals, _) = broadcast::channel(events::EVENTS_WAITING_MAX);
-        let (link_sender, link) = watch::channel(driver::link_state_of(&saved));
+        let (link_sender, link) = watch::channel(LinkState::before_dialling(saved.session.as_ref()));
         let (session_sender, session) = watch::channel(saved.session.clone());
         let shared = Shared {
             calls,
@@ -108,7 +109,7 @@ impl Messenger {
             store,
             server: None,
             allow_plain: false,
-            link: watch::channel(LinkState::SignedOut).1,
+            link: watch::channel(LinkState::before_dialling(saved.session.as_ref())).1,
             session: watch::channel(saved.session).1,
             signals: broadcast::channel(1).0.downgrade(),
             callbacks: Callbacks::default(),
@@ -132,24 +133,109 @@ impl Messenger {
         self.shared.store.close().await;
     }
 
-    /// Proves to the configured server who the user is; returns the number that messaging gave the user.
+    /// Gives up the connection and the file until [`resume`](Self::resume): when this returns, nothing of the file is
+    /// open. For a system that suspends the process, or kills one that sleeps with a lock held.
     ///
-    /// The server is the one of [`Config::server`], else that of the last login. The password is not kept; the
-    /// tokens that the server gives are, so that later the session resumes by itself.
+    /// What was accepted is stored and goes on afterwards, and handles of it wait on. Meanwhile everything else,
+    /// local reads included, ends with [`Error::Paused`] at once: a call that waited for an application to wake up
+    /// could wait for ever. Pausing what is paused does no harm.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] with [`Login`](crate::sync::Refusal::Login) or
-    /// [`OtherUser`](crate::sync::Refusal::OtherUser), [`Error::Offline`], [`Error::NoServer`],
-    /// [`Error::Address`], [`Error::Store`], [`Error::Closed`].
+    /// [`Error::Closed`].
+    pub async fn pause(&self) -> Result<(), Error> {
+        let (answer, paused) = oneshot::channel();
+        self.shared.calls.send(Call::Pause(answer)).await.map_err(|_| Error::Closed)?;
+        paused.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Goes on after a [`pause`](Self::pause) as after opening: from what the file holds, with a new connection.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] when the file cannot be used: the engine stays paused. [`Error::Closed`].
+    pub async fn resume(&self) -> Result<(), Error> {
+        let (answer, resumed) = oneshot::channel();
+        self.shared.calls.send(Call::Resume(answer)).await.map_err(|_| Error::Closed)?;
+        resumed.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Proves to the configured server who the user is; returns the number that messaging gave the user.
+    ///
+    /// The server is the one of [`Config::server`], else that of the last login. What is shown is not kept; the
+    /// tokens that the server gives are, so that later the session resumes by itself. A session that the server
+    /// ended goes on with all that is unsent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with [`Login`](crate::sync::Refusal::Login),
+    /// [`SecondStage`](crate::sync::Refusal::SecondStage) or [`OtherUser`](crate::sync::Refusal::OtherUser),
+    /// [`Error::Offline`], [`Error::NoServer`], [`Error::Address`], [`Error::Store`], [`Error::Closed`].
     pub async fn log_in(&self, credentials: Credentials) -> Result<UserId, Error> {
-        let server = self.server().ok_or(Error::NoServer)?;
-        let asked_before = self.shared.server.is_none();
-        Dialer::new(&server, self.shared.allow_plain || asked_before).map_err(Error::Address)?;
+        let server = self.server_of_a_login()?;
         let Reply::LoggedIn(id, _name) = self.call(Command::LogIn { credentials, server }).await? else {
             unreachable!("a login is answered with the user");
         };
         Ok(id)
+    }
+
+    /// Asks for a one-time key, to be answered by whoever knows the password, or its hash, within five minutes.
+    ///
+    /// It begins a login: a connection that is up is given up, and comes back when no login follows. What answers
+    /// the key is made by [`one_time_key_answer`](crate::protocol::one_time_key_answer), here or on a back end,
+    /// and shown as [`Credentials::OneTimeKeyHash`]. A newer key ends the older one.
+    ///
+    /// # Errors
+    ///
+    /// As [`log_in`](Self::log_in).
+    pub async fn request_one_time_key(&self, user: UserName) -> Result<Secret, Error> {
+        let server = self.server_of_a_login()?;
+        let Reply::OneTimeKey(key) = self.call(Command::OneTimeKey { user, server }).await? else {
+            unreachable!("a wish for a key is answered with one");
+        };
+        Ok(key)
+    }
+
+    fn server_of_a_login(&self) -> Result<ServerAddress, Error> {
+        let server = self.server().ok_or(Error::NoServer)?;
+        let asked_before = self.shared.server.is_none();
+        Dialer::new(&server, self.shared.allow_plain || asked_before).map_err(Error::Address)?;
+        Ok(server)
+    }
+
+    /// Has the server reach this device by push notifications under `token`.
+    ///
+    /// The protocol answers nothing, so the token is kept and told to the server after each login, until it is
+    /// [unregistered](Self::unregister_push_token). Works offline. The newest sixteen are kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`], [`Error::Closed`].
+    pub async fn register_push_token(&self, token: Secret) -> Result<(), Error> {
+        self.call(Command::PushToken(PushToken { token, wanted: true })).await.map(drop)
+    }
+
+    /// Has the server not use a push token any more; works offline, and is told until the server has heard it.
+    ///
+    /// A session that is about to be logged out should do this first: afterwards nothing can be told.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`], [`Error::Closed`].
+    pub async fn unregister_push_token(&self, token: Secret) -> Result<(), Error> {
+        self.call(Command::PushToken(PushToken { token, wanted: false })).await.map(drop)
+    }
+
+    /// Tells the server of a push notification that arrived, as the push service delivered it.
+    ///
+    /// It goes out now, or behind the next login if that comes before the engine ends. What the notification is
+    /// about comes as everything does: by catching up, once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    pub async fn push_feedback(&self, notification: RawJson) -> Result<(), Error> {
+        self.call(Command::PushFeedback(notification)).await.map(drop)
     }
 
     /// Ends the session: the tokens are forgotten, history and outbox stay.
@@ -159,6 +245,12 @@ impl Messenger {
     /// [`Error::Store`], [`Error::Closed`].
     pub async fn log_out(&self) -> Result<(), Error> {
         self.call(Command::LogOut).await.map(drop)
+    }
+
+    /// Returns the session, from disk: whose it is, and the tokens or why there are none; `None` before the first
+    /// login.
+    pub fn session(&self) -> Option<Session> {
+        self.shared.session.borrow().clone()
     }
 
     /// Returns whose data the file holds, from disk; `None` before the first login.

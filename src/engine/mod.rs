@@ -16,6 +16,7 @@ mod messenger;
 mod open_store;
 mod reading;
 mod sending;
+mod token_keeper;
 mod transport;
 mod users;
 
@@ -29,8 +30,9 @@ pub use message::Message;
 pub use messenger::Messenger;
 pub use reading::{ConversationSummary, Freshness, TimelineItem};
 pub use sending::Sending;
+pub use token_keeper::TokenKeeper;
 pub use transport::TransportError;
 
 // What the signatures above speak of.
 pub use crate::store::{Finding, HoleRow, Overview, Preview, Window};
-pub use crate::sync::{HoleReason, LinkState, Refusal, Settings};
+pub use crate::sync::{HoleReason, LinkState, Refusal, Settings, SignedOut};

@@ -1,7 +1,10 @@
-//! The store as tasks use it: the driver writes, handles read, and closing waits for both.
+//! The store as tasks use it: the driver writes, handles read, and closing or pausing waits for both.
 
+use super::TokenKeeper;
+use crate::model::Tokens;
 use crate::store::{Reader, Store, StoreError};
 use crate::sync::{SavedState, Write};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,26 +17,70 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// The lock guards against closing only: whoever uses the store shares it. SQLite blocks, so every use is on a
 /// thread that may.
-#[derive(Clone, Debug)]
-pub(crate) struct OpenStore(Arc<RwLock<Option<Store>>>);
+#[derive(Clone)]
+pub(crate) struct OpenStore {
+    path: PathBuf,
+    shared: Arc<RwLock<State>>,
+    /// Who keeps the tokens in place of the file.
+    keeper: Option<Arc<dyn TokenKeeper>>,
+}
+
+/// Whether there is a file to use.
+///
+/// ```text
+///   Open ──▶ Paused ──▶ Open
+///     └────────┴──▶ Closed
+/// ```
+#[derive(Debug)]
+enum State {
+    Open(Store),
+    Paused,
+    Closed,
+}
+
+impl State {
+    const fn store(&self) -> Result<&Store, StoreError> {
+        match self {
+            Self::Open(store) => Ok(store),
+            Self::Paused => Err(StoreError::Paused),
+            Self::Closed => Err(StoreError::Closed),
+        }
+    }
+}
 
 impl OpenStore {
     /// Opens a file for reading and writing, makes and migrates it as needed.
-    pub(crate) async fn open(path: PathBuf) -> Result<Self, StoreError> {
-        let store = blocking(move || Store::open(path)).await?;
-        Ok(Self(Arc::new(RwLock::new(Some(store)))))
+    pub(crate) async fn open(path: PathBuf, keeper: Option<Arc<dyn TokenKeeper>>) -> Result<Self, StoreError> {
+        let named = path.clone();
+        let store = blocking(move || Store::open(named)).await?;
+        Ok(Self { path, shared: Arc::new(RwLock::new(State::Open(store))), keeper })
     }
 
     /// Opens a file strictly for reading, be it in use elsewhere or not.
     pub(crate) async fn inspect(path: PathBuf) -> Result<Self, StoreError> {
-        let store = blocking(move || Store::inspect(path)).await?;
-        Ok(Self(Arc::new(RwLock::new(Some(store)))))
+        let named = path.clone();
+        let store = blocking(move || Store::inspect(named)).await?;
+        Ok(Self { path, shared: Arc::new(RwLock::new(State::Open(store))), keeper: None })
     }
 
     /// Stores all of `writes`, or none. Durable when it returns.
-    pub(crate) async fn write(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+    ///
+    /// New tokens are kept by their keeper first: when the rest fails, the newest pair is still the one that works.
+    pub(crate) async fn write(&self, mut writes: Vec<Write>) -> Result<(), StoreError> {
+        if let Some(keeper) = &self.keeper {
+            let mut newest = None;
+            for write in &mut writes {
+                if let Write::Session(session) = write {
+                    newest = Some(session.tokens.take());
+                }
+            }
+            if let Some(tokens) = newest {
+                let keeper = Arc::clone(keeper);
+                blocking(move || keep(&*keeper, tokens.as_ref())).await?;
+            }
+        }
         // The queue behind this has room: the driver is the only one who writes, and waits each time.
-        let ticket = self.0.read().await.as_ref().ok_or(StoreError::Closed)?.write(writes);
+        let ticket = self.shared.read().await.store()?.write(writes);
         ticket.await.map(drop)
     }
 
@@ -42,27 +89,73 @@ impl OpenStore {
         &self,
         question: impl FnOnce(&Reader<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let shared = Arc::clone(&self.0).read_owned().await;
-        blocking(move || shared.as_ref().ok_or(StoreError::Closed)?.read(question)).await
+        let shared = Arc::clone(&self.shared).read_owned().await;
+        blocking(move || shared.store()?.read(question)).await
     }
 
     /// Returns everything the core needs to go on where it was.
     pub(crate) async fn saved_state(&self) -> Result<SavedState, StoreError> {
-        let shared = Arc::clone(&self.0).read_owned().await;
-        blocking(move || shared.as_ref().ok_or(StoreError::Closed)?.saved_state()).await
+        let shared = Arc::clone(&self.shared).read_owned().await;
+        let keeper = self.keeper.clone();
+        blocking(move || {
+            let mut saved = shared.store()?.saved_state()?;
+            if let (Some(session), Some(keeper)) = (&mut saved.session, keeper) {
+                let kept = keeper.kept().map_err(|source| StoreError::TokenKeeper { source })?;
+                session.tokens = kept.or_else(|| session.tokens.take());
+            }
+            Ok(saved)
+        })
+        .await
+    }
+
+    /// Gives the file up until it is [reopened](Self::reopen): when this returns, nothing of it is open.
+    ///
+    /// Waits for reads under way and for what was queued. Nobody else gets in between.
+    pub(crate) async fn pause(&self) -> Result<(), StoreError> {
+        let mut shared = Arc::clone(&self.shared).write_owned().await;
+        shared.store()?;
+        let State::Open(store) = std::mem::replace(&mut *shared, State::Paused) else { return Ok(()) };
+        blocking(move || {
+            store.leave();
+            Ok(())
+        })
+        .await
+    }
+
+    /// Opens the file again after a pause.
+    pub(crate) async fn reopen(&self) -> Result<(), StoreError> {
+        let mut shared = Arc::clone(&self.shared).write_owned().await;
+        match &*shared {
+            State::Open(_) => return Ok(()),
+            State::Closed => return Err(StoreError::Closed),
+            State::Paused => {}
+        }
+        let path = self.path.clone();
+        *shared = State::Open(blocking(move || Store::open(path)).await?);
+        Ok(())
     }
 
     /// Closes the file for all who share it. What was queued is stored before.
     ///
     /// Returns whether that was over within two seconds; if not it goes on in the background.
     pub(crate) async fn close(&self) -> bool {
-        let shared = Arc::clone(&self.0);
+        let shared = Arc::clone(&self.shared);
         let closing = async move {
-            let store = shared.write_owned().await.take();
+            let store = std::mem::replace(&mut *shared.write_owned().await, State::Closed);
             tokio::task::spawn_blocking(move || drop(store)).await
         };
         matches!(tokio::time::timeout(CLOSE_TIMEOUT, tokio::spawn(closing)).await, Ok(Ok(Ok(()))))
     }
+}
+
+impl fmt::Debug for OpenStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+fn keep(keeper: &dyn TokenKeeper, tokens: Option<&Tokens>) -> Result<(), StoreError> {
+    keeper.keep(tokens).map_err(|source| StoreError::TokenKeeper { source })
 }
 
 /// Runs what blocks on a thread that may.

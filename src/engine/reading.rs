@@ -52,7 +52,9 @@ impl ConversationSummary {
         let freshness = match &*messenger.shared.link.borrow() {
             LinkState::Live if row.missing == 0 => Freshness::Live,
             LinkState::Live | LinkState::CatchingUp { .. } => Freshness::CatchingUp,
-            LinkState::SignedOut | LinkState::Offline | LinkState::Connecting => Freshness::Stale,
+            LinkState::SignedOut(_) | LinkState::Offline { .. } | LinkState::Connecting | LinkState::Paused => {
+                Freshness::Stale
+            }
         };
         Self {
             conversation: Conversation::new(messenger, row.conversation),

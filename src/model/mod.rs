@@ -31,7 +31,7 @@ pub use json::{NotJson, RawJson};
 pub use message::{Delivery, Message};
 pub use outbox::{OutboxEntry, OutboxState, Settlement};
 pub use sequence::{Ranges, Sequence, SequenceRange};
-pub use session::{Credentials, Secret, ServerAddress, Session, Tokens};
+pub use session::{Credentials, PushToken, Secret, ServerAddress, Session, Tokens};
 pub use time::{Timestamp, Uptime};
 pub use token::{
     token_of_custom_data, token_of_payload, with_token, with_token_in_custom_data, without_token,

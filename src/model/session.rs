@@ -39,15 +39,44 @@ pub struct Tokens {
     pub refresh_expires_s: i64,
 }
 
-/// How a user proves who they are.
+/// How a user proves who they are. Nothing of it is stored: what lasts are the tokens that the server gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Credentials {
-    /// The account's password. Never stored.
+    /// The account's password, told to the server.
     Password {
         /// Who.
         user: UserName,
         /// The password.
         password: Secret,
+    },
+    /// The account's password, proven with a one-time key: it does not leave this machine.
+    PasswordByKey {
+        /// Who.
+        user: UserName,
+        /// The password.
+        password: Secret,
+    },
+    /// The answer to a one-time key that was asked for before, from whoever knows the password or its hash.
+    OneTimeKeyHash {
+        /// Who.
+        user: UserName,
+        /// As [`one_time_key_answer`](crate::protocol::one_time_key_answer) makes it.
+        hash: Secret,
+    },
+    /// An access token that the application got elsewhere.
+    AccessToken {
+        /// Who.
+        user: UserName,
+        /// The token.
+        token: Secret,
+    },
+    /// A refresh token that the application got elsewhere; it is spent, and a new pair is kept.
+    RefreshToken {
+        /// Who.
+        user: UserName,
+        /// The token.
+        token: Secret,
     },
 }
 
@@ -55,7 +84,19 @@ impl Credentials {
     /// Returns who logs in.
     pub const fn user(&self) -> &UserName {
         match self {
-            Self::Password { user, .. } => user,
+            Self::Password { user, .. }
+            | Self::PasswordByKey { user, .. }
+            | Self::OneTimeKeyHash { user, .. }
+            | Self::AccessToken { user, .. }
+            | Self::RefreshToken { user, .. } => user,
+        }
+    }
+
+    /// Returns whether they prove the same a second time.
+    pub const fn last(&self) -> bool {
+        match self {
+            Self::Password { .. } | Self::PasswordByKey { .. } => true,
+            Self::OneTimeKeyHash { .. } | Self::AccessToken { .. } | Self::RefreshToken { .. } => false,
         }
     }
 }
@@ -78,6 +119,22 @@ pub struct Session {
     pub user_id: Option<UserId>,
     /// Where the user logged in.
     pub server: ServerAddress,
-    /// The newest pair; `None` once the server refused both and only a new login helps.
+    /// The newest pair; `None` once only a new login helps.
     pub tokens: Option<Tokens>,
+    /// The code with which the server ended it; `None` while it lasts, and when the user logged out.
+    pub refused: Option<i64>,
+    /// A random id that the device keeps and shows at each login; `None` before the first.
+    pub device: Option<Secret>,
+}
+
+/// A token under which a push service reaches this device, and whether the server is to use it.
+///
+/// The protocol answers neither wish. A token that is wanted is therefore told after each login, and one that is
+/// not until a later answer proves that the server heard it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushToken {
+    /// What the push service calls the device.
+    pub token: Secret,
+    /// `true` to be registered, `false` to be unregistered and then forgotten.
+    pub wanted: bool,
 }

@@ -6,6 +6,7 @@
 
 mod codec;
 mod limits;
+mod one_time_key;
 mod push;
 mod request;
 mod rpc;
@@ -13,6 +14,7 @@ mod wire;
 
 pub use codec::{ClientFault, DecodeError, decode_client, decode_server, encode_client, encode_server};
 pub use limits::*;
+pub use one_time_key::{one_time_key_answer, password_hash};
 pub use push::{Head, Header, Push, ServerChat};
 pub use request::{ClientChat, Request, UserKey};
 pub use rpc::{Announcement, ClientRpc, LoginOptions, RateLimit, ServerRpc};

@@ -129,7 +129,7 @@ pub enum ServerRpc {
         /// 302 is no failure: `extra` is the one-time key.
         code: i64,
         /// What belongs to the code.
-        extra: Option<String>,
+        extra: Option<Secret>,
     },
     /// `refreshOauthTokenSuccessful`.
     Refreshed(Tokens),

@@ -3,7 +3,7 @@
 use super::change::Change;
 use super::error::{Doing, StoreError};
 use super::value::LocalId;
-use super::{conversations, coverage, events, outbox, people, wish};
+use super::{conversations, coverage, events, outbox, people, session, wish};
 use crate::model::{Conversation, ConversationId, Membership, Sequence, UserId};
 use crate::sync::Write;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -33,13 +33,21 @@ impl Transaction<'_> {
         match write {
             Write::Session(session) => {
                 let before = self.own_user()?;
-                people::set_session(self.connection, session)?;
+                session::set_session(self.connection, session)?;
                 self.own_user = Some(session.user_id);
                 self.touched(Change::Session);
                 if before != session.user_id {
                     let recounted = events::recount_all(self.connection, session.user_id)?;
                     self.changes.extend(recounted.into_iter().map(Change::Conversation));
                 }
+            }
+            Write::PushToken(token) => {
+                session::set_push_token(self.connection, token)?;
+                self.touched(Change::Session);
+            }
+            Write::PushTokenForget(token) => {
+                session::forget_push_token(self.connection, token)?;
+                self.touched(Change::Session);
             }
             Write::User(user) => {
                 people::set_user(self.connection, user)?;
@@ -112,7 +120,7 @@ impl Transaction<'_> {
     pub(super) fn own_user(&mut self) -> Result<Option<UserId>, StoreError> {
         match self.own_user {
             Some(known) => Ok(known),
-            None => Ok(*self.own_user.insert(people::own_user(self.connection)?)),
+            None => Ok(*self.own_user.insert(session::own_user(self.connection)?)),
         }
     }
 

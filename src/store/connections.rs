@@ -5,6 +5,7 @@ use super::error::{Doing, StoreError};
 use super::{OpenOptions, apply, schema};
 use crate::model::UserId;
 use crate::sync::Write;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 use std::cell::OnceCell;
 use std::fmt;
@@ -59,9 +60,12 @@ impl Future for Ticket {
     }
 }
 
-struct Job {
-    writes: Vec<Write>,
-    answer: oneshot::Sender<Result<Arc<ChangeSet>, StoreError>>,
+/// What the writer thread is asked for.
+enum Job {
+    /// Carry out one transaction.
+    Write(Vec<Write>, oneshot::Sender<Result<Arc<ChangeSet>, StoreError>>),
+    /// End at once; the log stays beside the file.
+    Leave,
 }
 
 /// The thread that owns the only writable connection.
@@ -99,10 +103,18 @@ impl Writer {
         let (answer, ticket) = oneshot::channel();
         match &self.queue {
             // A dead thread drops the job and with it the answer, which the ticket reads as closed.
-            Some(queue) => drop(queue.send(Job { writes, answer })),
+            Some(queue) => drop(queue.send(Job::Write(writes, answer))),
             None => return Ticket::refused(StoreError::Closed),
         }
         Ticket(ticket)
+    }
+
+    /// Ends when what is queued is stored, and leaves tidying up to the next one who opens the file.
+    pub(super) fn leave(self) {
+        if let Some(queue) = &self.queue {
+            // A dead thread has left already.
+            queue.send(Job::Leave).ok();
+        }
     }
 
     pub(super) fn subscribe(&self) -> broadcast::Receiver<Arc<ChangeSet>> {
@@ -132,7 +144,11 @@ struct Desk {
 
 impl Desk {
     fn serve(mut self, jobs: &Receiver<Job>) {
-        for Job { writes, answer } in jobs {
+        for job in jobs {
+            let (writes, answer) = match job {
+                Job::Write(writes, answer) => (writes, answer),
+                Job::Leave => return self.leave(),
+            };
             let stored = self.transaction(&writes).map(Arc::new);
             match &stored {
                 Ok(set) if !set.changes.is_empty() => {
@@ -148,6 +164,13 @@ impl Desk {
         // Statistics for the planner, where they are missing or stale; closing then folds the log into the file.
         if let Err(error) = self.connection.execute_batch("PRAGMA optimize") {
             tracing::debug!(error = %error, "no statistics on closing");
+        }
+    }
+
+    /// Folding the log into the file takes as long as the log is: a system that suspends us does not wait for it.
+    fn leave(self) {
+        if let Err(error) = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
+            tracing::debug!(error = %error, "the log is folded into the file on leaving");
         }
     }
 

@@ -80,6 +80,15 @@ pub enum StoreError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// The application could not keep the tokens of the session, or not give them back; nothing was stored.
+    #[error("the application could not keep the tokens")]
+    TokenKeeper {
+        /// What it said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The file was given up for a while; it can be used again when it is opened again.
+    #[error("the store is paused")]
+    Paused,
     /// The writer thread is gone.
     #[error("the store is closed")]
     Closed,
@@ -94,7 +103,7 @@ impl StoreError {
                 source.sqlite_error_code(),
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull)
             ),
-            Self::InUse { .. } => true,
+            Self::InUse { .. } | Self::TokenKeeper { .. } | Self::Paused => true,
             Self::File { .. }
             | Self::NotAStore { .. }
             | Self::Newer { .. }

@@ -34,6 +34,7 @@ mod people;
 #[cfg(test)]
 mod plans;
 mod schema;
+mod session;
 mod value;
 mod verify;
 
@@ -125,6 +126,17 @@ impl Store {
         Ok(Self { readers, writer: None })
     }
 
+    /// Closes the file without tidying it up: what dropping does later, at leisure, the next open makes up for.
+    ///
+    /// What was queued is stored before. When this returns, nothing of the file is open.
+    pub fn leave(self) {
+        let Self { readers, writer } = self;
+        drop(readers);
+        if let Some(writer) = writer {
+            writer.leave();
+        }
+    }
+
     /// Returns the file.
     pub fn path(&self) -> &Path {
         self.readers.path()
@@ -173,6 +185,7 @@ impl Store {
         self.read(|reader| {
             Ok(SavedState {
                 session: reader.session()?,
+                push_tokens: reader.push_tokens()?,
                 conversations: reader.saved_conversations()?,
                 outbox: reader.outbox()?,
                 users: reader.user_ids()?,

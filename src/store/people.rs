@@ -1,12 +1,12 @@
-//! The session, users, and the store as a whole.
+//! Users, and the store as a whole.
 
 use super::connections::Reader;
 use super::error::{Doing, StoreError};
 use super::value::Columns;
 use crate::model::{
-    ConversationId, Notification, OutboxState, PrivateUser, ServerAddress, Session, Tokens, User, UserId, UserName,
+    ConversationId, Notification, OutboxState, PrivateUser, User, UserId, UserName,
 };
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::{fs, io};
@@ -35,38 +35,6 @@ pub struct Overview {
     pub bytes: u64,
     /// The number of the newest change.
     pub change: u64,
-}
-
-pub(super) fn own_user(connection: &Connection) -> Result<Option<UserId>, StoreError> {
-    connection
-        .prepare_cached("SELECT user_id FROM session WHERE id = 1")
-        .and_then(|mut select| select.query_row([], |row| row.get(0)).optional())
-        .map(Option::flatten)
-        .doing("read the session")
-}
-
-pub(super) fn set_session(connection: &Connection, session: &Session) -> Result<(), StoreError> {
-    let tokens = session.tokens.as_ref();
-    connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO session (id, user_name, user_id, access, access_expires_s, refresh, refresh_expires_s,
-                 server_url, extra_root)
-             VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )
-        .and_then(|mut insert| {
-            insert.execute(params![
-                session.user,
-                session.user_id,
-                tokens.map(|tokens| &tokens.access),
-                tokens.map(|tokens| tokens.access_expires_s),
-                tokens.map(|tokens| &tokens.refresh),
-                tokens.map(|tokens| tokens.refresh_expires_s),
-                session.server.url,
-                session.server.extra_root
-            ])
-        })
-        .doing("store the session")?;
-    Ok(())
 }
 
 /// Replaces what is known of a user; a private part once known stays when this description has none.
@@ -151,16 +119,6 @@ fn private_of(columns: &Columns<'_>) -> Result<Option<PrivateUser>, StoreError> 
     }))
 }
 
-fn tokens_of(columns: &Columns<'_>) -> Result<Option<Tokens>, StoreError> {
-    let Some(access) = columns.get(3, "token")? else { return Ok(None) };
-    Ok(Some(Tokens {
-        access,
-        access_expires_s: columns.get(4, "number of seconds")?,
-        refresh: columns.get(5, "token")?,
-        refresh_expires_s: columns.get(6, "number of seconds")?,
-    }))
-}
-
 fn user_of(row: &Row<'_>) -> Result<User, StoreError> {
     let columns = Columns::new(row, "user")?;
     Ok(User {
@@ -174,41 +132,6 @@ fn user_of(row: &Row<'_>) -> Result<User, StoreError> {
 }
 
 impl Reader<'_> {
-    /// Returns the session, or `None` when nobody ever logged in.
-    pub fn session(&self) -> Result<Option<Session>, StoreError> {
-        const DOING: &str = "read the session";
-        let mut select = self
-            .connection
-            .prepare_cached(
-                "SELECT id, user_name, user_id, access, access_expires_s, refresh, refresh_expires_s, server_url, extra_root
-                 FROM session",
-            )
-            .doing(DOING)?;
-        let mut rows = select.query([]).doing(DOING)?;
-        let Some(row) = rows.next().doing(DOING)? else { return Ok(None) };
-        let columns = Columns::new(row, "session")?;
-        Ok(Some(Session {
-            user: columns.get(1, "user name")?,
-            user_id: columns.get(2, "user id")?,
-            server: ServerAddress {
-                url: columns.get(7, "server address")?,
-                extra_root: columns.get(8, "path of a certificate")?,
-            },
-            tokens: tokens_of(&columns)?,
-        }))
-    }
-
-    /// Returns whose store it is; `None` before the server has told.
-    pub(super) fn own_user(&self) -> Result<Option<UserId>, StoreError> {
-        match self.own_user.get() {
-            Some(known) => Ok(*known),
-            None => {
-                let known = own_user(self.connection)?;
-                Ok(*self.own_user.get_or_init(|| known))
-            }
-        }
-    }
-
     /// Returns a user, or `None` when unknown.
     pub fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
         const DOING: &str = "read a user";

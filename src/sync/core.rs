@@ -2,14 +2,16 @@
 
 use super::ledger::Ledger;
 use super::link::{Link, Phase};
+use super::login::{Goal, LoginCommand, Renewal};
 use super::outbox::Outbox;
 use super::pace::Pace;
 use super::pending::{Heads, Pending, Purpose, Range, Users};
+use super::push_tokens::PushTokens;
 use super::{
     Command, CommandId, Input, LinkId, LinkState, Output, Query, Refusal, Reply, SavedState, Settings, Signal, Write,
 };
 use crate::model::{
-    ConversationId, Credentials, ErrorCode, MessagingError, OutboxEntry, RequestId, ServerAddress, Session, Uptime,
+    ConversationId, Credentials, ErrorCode, MessagingError, OutboxEntry, RequestId, Secret, Session, Uptime,
     UserId,
 };
 use crate::protocol::{
@@ -34,10 +36,17 @@ pub struct Core {
     /// The time of the input being handled.
     pub(super) now: Uptime,
     pub(super) session: Option<Session>,
-    /// What logged in last in this process: tried again when the tokens fail. Never stored.
+    /// The password that logged in last in this process: tried again when the tokens fail. Never stored.
     pub(super) credentials: Option<Credentials>,
     /// A login the application waits for.
     pub(super) login: Option<LoginCommand>,
+    /// When the tokens are renewed, and whether that is under way.
+    pub(super) renewal: Renewal,
+    /// The id of this device, until a login succeeds that it went along with.
+    pub(super) new_device: Option<Secret>,
+    /// The code with which the server refused the last login for now.
+    pub(super) refused_for_now: Option<i64>,
+    pub(super) push: PushTokens,
     pub(super) link: Link,
     /// Whether the present server does nothing twice.
     pub(super) idempotent: bool,
@@ -77,14 +86,6 @@ pub struct Core {
     out: Vec<Output>,
 }
 
-/// A login the application waits for.
-#[derive(Clone, Debug)]
-pub(super) struct LoginCommand {
-    pub(super) id: CommandId,
-    pub(super) credentials: Credentials,
-    pub(super) server: ServerAddress,
-}
-
 impl Core {
     /// Rebuilds the core from what the store holds: at the start, and after any failed write.
     ///
@@ -102,6 +103,10 @@ impl Core {
             session: saved.session,
             credentials: None,
             login: None,
+            renewal: Renewal::Unplanned,
+            new_device: None,
+            refused_for_now: None,
+            push: PushTokens::restore(saved.push_tokens),
             link: Link::new(before, phase, settings.backoff),
             idempotent: false,
             pace: Pace::new(settings.rate),
@@ -122,7 +127,7 @@ impl Core {
             tail_check_from: None,
             outbox_had_turn: false,
             was_live: false,
-            reported: LinkState::SignedOut,
+            reported: LinkState::default(),
             settings,
             out: Vec::new(),
         }
@@ -166,7 +171,8 @@ impl Core {
         let tail = (ready && self.knows_own_user).then_some(self.tail_check_at);
         let query = self.queries.front().map(|(_, _, until)| *until);
         let link = self.link.deadline(self.settings.silence_limit);
-        [work, looks, ledger, tail, query, link, self.pending.deadline()].into_iter().flatten().min()
+        let renewal = ready.then(|| self.renewal.deadline()).flatten();
+        [work, looks, ledger, tail, query, link, renewal, self.pending.deadline()].into_iter().flatten().min()
     }
 
     /// Returns the own user's number, once the server has told it.
@@ -176,8 +182,11 @@ impl Core {
 
     fn command(&mut self, id: CommandId, command: Command) {
         match command {
-            Command::LogIn { credentials, server } => self.log_in(LoginCommand { id, credentials, server }),
+            Command::LogIn { credentials, server } => self.log_in(LoginCommand::new(id, Goal::In(credentials), server)),
+            Command::OneTimeKey { user, server } => self.log_in(LoginCommand::new(id, Goal::Key(user), server)),
             Command::LogOut => self.log_out(id),
+            Command::PushToken(token) => self.push_token(id, token),
+            Command::PushFeedback(notification) => self.push_feedback(id, notification),
             Command::Submit { token, intent, queued_at } => self.submit(id, token, intent, queued_at),
             Command::Cancel(token) => self.cancel(id, token),
             Command::Retry(token) => self.retry(id, token),
@@ -220,6 +229,9 @@ impl Core {
         }
         if self.link.take_ping(self.now, self.settings.ping_interval) {
             self.send(ClientFrame::Rpc(ClientRpc::Ping));
+        }
+        if self.link.phase == Phase::Ready {
+            self.renew_tokens();
         }
         if self.link.phase == Phase::Ready {
             self.ledger.wake(self.now);
@@ -358,11 +370,12 @@ impl Core {
     }
 
     fn dial(&mut self) {
+        self.refused_for_now = None;
         let pending_login = self.login.as_ref().map(|login| &login.server);
         let stored = self.session.as_ref().map(|session| &session.server);
         match pending_login.or(stored).cloned() {
             Some(server) => {
-                let link = self.link.dial();
+                let link = self.link.dial(server.clone());
                 self.out.push(Output::Dial(link, server));
             }
             None => self.link.phase = Phase::Idle,
@@ -405,6 +418,7 @@ impl Core {
             self.record(entry);
         }
         self.login_lost();
+        self.renewal.link_lost(self.now);
         // After a link that worked the next may come soon, but not of all clients in the same instant.
         let delay = self.link.backoff.fail(&mut self.rng).mul_f64(if had_worked { self.rng.f64() } else { 1.0 });
         let until = self.now.after(delay);
@@ -414,13 +428,19 @@ impl Core {
     fn report(&mut self) {
         self.was_live |= self.link.phase == Phase::Ready && self.is_caught_up();
         let state = match self.link.phase {
-            Phase::Idle => LinkState::SignedOut,
-            Phase::Down { .. } => LinkState::Offline,
-            Phase::Dialing | Phase::Greeting { .. } | Phase::LoggingIn { .. } => LinkState::Connecting,
+            Phase::Idle => LinkState::before_dialling(self.session.as_ref()),
+            Phase::Down { until } => {
+                LinkState::Offline { retry_in: until.since(self.now), refused: self.refused_for_now }
+            }
+            Phase::Dialing | Phase::Greeting { .. } | Phase::LoggingIn { .. } | Phase::KeyGiven { .. } => {
+                LinkState::Connecting
+            }
             Phase::Ready if self.is_caught_up() => LinkState::Live,
             Phase::Ready => LinkState::CatchingUp { missing: self.ledger.missing() },
         };
-        if state != self.reported {
+        // One wait is told once, not again at each input that shortens what is left of it.
+        let same_wait = matches!((&state, &self.reported), (LinkState::Offline { .. }, LinkState::Offline { .. }));
+        if state != self.reported && !same_wait {
             self.reported = state.clone();
             self.signal(Signal::Link(state));
         }

@@ -2,18 +2,20 @@
 
 use super::LinkId;
 use super::pace::Backoff;
-use crate::model::Uptime;
+use crate::model::{ServerAddress, Uptime};
 use std::time::Duration;
 
 /// How the link stands.
 ///
 /// ```text
 ///            session or credentials          socket open         greeting
-///   Idle ──────────────────────────▶ Dialing ───────────▶ Greeting ───────▶ LoggingIn ──▶ Ready
-///    ▲                                ▲   │ failed           │ no greeting     │ refused      │
-///    │                          time  │   ▼                  ▼ in time         │ for now      │ lost, silent
-///    │                                Down ◀──────────────────────────────────┴──────────────┘
-///    └── nobody to log in as: logged out, or the server refused for good
+///   Idle ──────────────────────────▶ Dialing ───────────▶ Greeting ───────▶ LoggingIn ─────────────▶ Ready
+///    ▲                                ▲   │ failed           │ no greeting   │  │ ▲ login with        │
+///    │                          time  │   ▼                  ▼ in time       │  ▼ │ the answer        │
+///    │                                Down ◀─────────────────────── refused ─┤  KeyGiven              │
+///    │                                  ▲                           for now  │   │ five minutes       │
+///    │                                  └────────────────────────────────────┼───┴─ lost, silent ─────┘
+///    └── nobody to log in as: logged out, or the server refused for good ────┘
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -38,6 +40,11 @@ pub(super) enum Phase {
         /// What the answer will be about.
         attempt: Attempt,
     },
+    /// The application has the one-time key that it asked for; the login with the answer may come on this link.
+    KeyGiven {
+        /// When the key ends, and with it the use of the link.
+        deadline: Uptime,
+    },
     /// Logged in.
     Ready,
 }
@@ -45,18 +52,24 @@ pub(super) enum Phase {
 /// What was sent to log in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
-    /// A password.
-    Password,
-    /// The access token.
+    /// What the application brought: a password, the answer to a one-time key, a token.
+    Proof,
+    /// A wish for a one-time key; its answer is the proof that follows, or goes to the application.
+    Key,
+    /// The access token that is kept.
     AccessToken,
     /// The refresh token; a login with the new access token follows.
     Refresh,
+    /// The access token that a refresh on this link gave.
+    FreshToken,
 }
 
 /// The present link, or the wait for the next.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     pub(super) id: LinkId,
+    /// Where it leads or last led.
+    pub(super) server: Option<ServerAddress>,
     pub(super) phase: Phase,
     pub(super) backoff: Backoff,
     last_heard: Uptime,
@@ -69,6 +82,7 @@ impl Link {
     pub(super) fn new(before: LinkId, phase: Phase, backoff: (Duration, Duration)) -> Self {
         Self {
             id: before,
+            server: None,
             phase,
             backoff: Backoff::new(backoff),
             last_heard: Uptime::default(),
@@ -85,12 +99,17 @@ impl Link {
     pub(super) const fn is_up(&self) -> bool {
         match self.phase {
             Phase::Idle | Phase::Down { .. } => false,
-            Phase::Dialing | Phase::Greeting { .. } | Phase::LoggingIn { .. } | Phase::Ready => true,
+            Phase::Dialing
+            | Phase::Greeting { .. }
+            | Phase::LoggingIn { .. }
+            | Phase::KeyGiven { .. }
+            | Phase::Ready => true,
         }
     }
 
     /// Begins a new link.
-    pub(super) const fn dial(&mut self) -> LinkId {
+    pub(super) fn dial(&mut self, server: ServerAddress) -> LinkId {
+        self.server = Some(server);
         self.id = LinkId(self.id.0 + 1);
         self.phase = Phase::Dialing;
         self.id
@@ -108,7 +127,7 @@ impl Link {
 
     /// Returns whether a ping is due, and plans the next one if so.
     pub(super) fn take_ping(&mut self, now: Uptime, interval: Duration) -> bool {
-        if self.phase != Phase::Ready || now < self.next_ping {
+        if !matches!(self.phase, Phase::Ready | Phase::KeyGiven { .. }) || now < self.next_ping {
             return false;
         }
         self.next_ping = now.after(interval);
@@ -121,7 +140,8 @@ impl Link {
             Phase::Idle | Phase::Dialing => None,
             Phase::Down { until } => Some(until),
             Phase::Greeting { deadline } | Phase::LoggingIn { deadline, .. } => Some(deadline),
-            Phase::Ready => Some(self.next_ping.min(self.last_heard.after(silence_limit))),
+            Phase::KeyGiven { deadline } => Some(deadline.min(self.sign_of_life_due(silence_limit))),
+            Phase::Ready => Some(self.sign_of_life_due(silence_limit)),
         }
     }
 
@@ -130,7 +150,12 @@ impl Link {
         match self.phase {
             Phase::Idle | Phase::Dialing | Phase::Down { .. } => false,
             Phase::Greeting { deadline } | Phase::LoggingIn { deadline, .. } => now >= deadline,
+            Phase::KeyGiven { deadline } => now >= deadline || now >= self.last_heard.after(silence_limit),
             Phase::Ready => now >= self.last_heard.after(silence_limit),
         }
+    }
+
+    fn sign_of_life_due(&self, silence_limit: Duration) -> Uptime {
+        self.next_ping.min(self.last_heard.after(silence_limit))
     }
 }

@@ -1,39 +1,145 @@
 //! Credentials and tokens: who logs in with what, and what is tried when that fails.
 //!
 //! ```text
-//!   greeted ──▶ password of a waiting login ──────────────┬─▶ in
-//!          └──▶ access token ── 401, 701 ──▶ refresh ──▶ access token ──▶ in
-//!                                              │ refused
-//!                                              └──▶ the password this process last logged in with, or nobody
+//!   greeted ─┬▶ password, answer to a key, access token of a waiting login ─────────┬──────▶ in
+//!            ├▶ wish for a one-time key ── 302 ──▶ the answer ──────────────────────┤
+//!            │                              └────▶ the application, which has five minutes
+//!            ├▶ refresh token of a waiting login ──────────────┐ stored             │
+//!            └▶ access token kept ─┬── 401, 701 ──▶ refresh ───┴──▶ new access token┤
+//!                 ▲                └────────────────────────────────────────────────┘
+//!                 │ in a while       refresh, or the new token, refused: the password this
+//!               402, 403, 500, …     process last logged in with, or nobody
+//!
+//!   in ── nine tenths of the access token's life ──▶ refresh on the live link ──▶ stored ──▶ in
 //! ```
+//!
+//! A refresh happens on the one link there is, in its one phase, or once it is logged in: there are never two.
 
-use super::core::{Core, LoginCommand};
+use super::core::Core;
 use super::link::{Attempt, Phase};
 use super::pending::Purpose;
 use super::{CommandId, Refusal, Reply, Signal, Write};
-use crate::model::{ConversationId, Credentials, Membership, Secret, Session, Tokens, User, UserName};
+use crate::model::{
+    ConversationId, Credentials, Membership, Secret, ServerAddress, Session, Tokens, Uptime, User, UserName,
+};
 use crate::protocol::{
     Announcement, ClientFrame, ClientRpc, LoginOptions, REQUEST_TIMEOUT, Request, ServerRpc, UserKey,
+    one_time_key_answer, password_hash,
 };
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-/// Answers that say the same login may succeed later. Source: protocol notes, section 3.
-const INTERNAL: i64 = 500;
-/// The token is not valid. Source: protocol notes, section 3.
+/// The password is right, and a second-stage code is wanted. Source of all codes: protocol notes, section 3.
+const SECOND_STAGE: i64 = 301;
+/// No failure: the answer carries the one-time key that was asked for.
+const ONE_TIME_KEY: i64 = 302;
+/// The token or password is not valid.
 const NOT_VALID: i64 = 401;
-/// The token has expired. Source: protocol notes, section 3.
+/// There is no such user, or no longer.
+const NO_SUCH_USER: i64 = 404;
+/// The server failed: the same may succeed later.
+const INTERNAL: i64 = 500;
+/// The token has expired.
 const EXPIRED: i64 = 701;
+
+/// How long a one-time key can be answered. Source: protocol notes, section 3.3.
+const ONE_TIME_KEY_LIVES: Duration = Duration::from_secs(5 * 60);
+
+/// The longest life of an access token that is believed. The vendor's texts disagree about the unit, and what is
+/// longer than a year is a date or a number of milliseconds: such a token is used until it is refused.
+const LIFE_BELIEVED_MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// The least time between two renewals on a live link, whatever a server says of the tokens' life.
+const RENEWAL_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// How long after a failure of the server a renewal is tried again; the old access token has a tenth of its life left.
+const RENEWAL_RETRY: Duration = Duration::from_secs(60);
+
+/// What the application waits for.
+#[derive(Clone, Debug)]
+pub(super) struct LoginCommand {
+    id: CommandId,
+    goal: Goal,
+    pub(super) server: ServerAddress,
+}
+
+/// Where a login command is to lead.
+#[derive(Clone, Debug)]
+pub(super) enum Goal {
+    /// To a session.
+    In(Credentials),
+    /// To a one-time key for this user.
+    Key(UserName),
+}
+
+impl LoginCommand {
+    pub(super) const fn new(id: CommandId, goal: Goal, server: ServerAddress) -> Self {
+        Self { id, goal, server }
+    }
+
+    const fn user(&self) -> &UserName {
+        match &self.goal {
+            Goal::In(credentials) => credentials.user(),
+            Goal::Key(user) => user,
+        }
+    }
+}
+
+/// The renewal of tokens before they end, on a link that is logged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Renewal {
+    /// Nothing is known of their life: they are used until they are refused.
+    Unplanned,
+    /// To be asked for, on whatever link there is then.
+    Due(Uptime),
+    /// Asked for.
+    UnderWay {
+        /// When the link is taken for dead.
+        deadline: Uptime,
+    },
+}
+
+impl Renewal {
+    fn plan(tokens: &Tokens, now: Uptime) -> Self {
+        let life = Duration::from_secs(u64::try_from(tokens.access_expires_s).unwrap_or(0));
+        if life.is_zero() || life > LIFE_BELIEVED_MAX {
+            return Self::Unplanned;
+        }
+        Self::Due(now.after((life / 10 * 9).max(RENEWAL_INTERVAL_MIN)))
+    }
+
+    pub(super) const fn deadline(self) -> Option<Uptime> {
+        match self {
+            Self::Unplanned => None,
+            Self::Due(at) | Self::UnderWay { deadline: at } => Some(at),
+        }
+    }
+
+    /// Nobody knows what became of a wish that was under way.
+    pub(super) const fn link_lost(&mut self, now: Uptime) {
+        if let Self::UnderWay { .. } = self {
+            *self = Self::Due(now);
+        }
+    }
+}
 
 impl Core {
     pub(super) fn log_in(&mut self, login: LoginCommand) {
         if let Some(session) = &self.session
-            && session.user != *login.credentials.user()
+            && session.user != *login.user()
         {
             let owner = session.user.clone();
             return self.answer(login.id, Err(Refusal::OtherUser { owner }));
         }
-        if let Some(earlier) = self.login.take() {
-            self.answer(earlier.id, Err(Refusal::Offline));
+        self.login_lost();
+        // The answer to a key belongs on the link that gave the key, should the server insist.
+        let answers_key = matches!(login.goal, Goal::In(Credentials::OneTimeKeyHash { .. }));
+        if answers_key
+            && matches!(self.link.phase, Phase::KeyGiven { .. })
+            && self.link.server.as_ref() == Some(&login.server)
+        {
+            self.login = Some(login);
+            return self.attempt_login();
         }
         if self.link.is_up() {
             self.give_link_up();
@@ -44,8 +150,9 @@ impl Core {
     }
 
     pub(super) fn log_out(&mut self, id: CommandId) {
+        self.login_lost();
         self.credentials = None;
-        self.forget_tokens();
+        self.end_session(None);
         if self.link.is_up() {
             self.give_link_up();
         }
@@ -53,9 +160,12 @@ impl Core {
         self.answer(id, Ok(Reply::Done));
     }
 
-    fn forget_tokens(&mut self) {
+    /// Forgets the tokens; `refused` is the code with which the server ended the session, if it did.
+    fn end_session(&mut self, refused: Option<i64>) {
+        self.renewal = Renewal::Unplanned;
         if let Some(session) = &mut self.session {
             session.tokens = None;
+            session.refused = refused;
             let session = session.clone();
             self.write(Write::Session(session));
         }
@@ -80,18 +190,24 @@ impl Core {
             (ServerRpc::Greeting { announcement, .. }, Phase::Greeting { .. }) => self.greeted(announcement),
             (ServerRpc::GoAway, _) => self.give_link_up(),
             (ServerRpc::LoggedIn { tokens, .. }, Phase::LoggingIn { attempt, .. }) => self.logged_in(attempt, tokens),
+            (ServerRpc::LoginFailed { code: ONE_TIME_KEY, extra: Some(key) }, Phase::LoggingIn { attempt, .. })
+                if attempt == Attempt::Key =>
+            {
+                self.key_given(key);
+            }
             (ServerRpc::LoginFailed { code, .. }, Phase::LoggingIn { attempt, .. }) => self.login_failed(attempt, code),
             (ServerRpc::Refreshed(tokens), Phase::LoggingIn { attempt: Attempt::Refresh, .. }) => {
-                // On disk before the old pair is given up: a crash in between leaves a usable one.
-                self.keep_tokens(Some(tokens));
-                self.attempt_login();
+                self.refreshed(tokens);
             }
             (ServerRpc::RefreshFailed { code }, Phase::LoggingIn { attempt: Attempt::Refresh, .. }) => {
-                if code == INTERNAL {
-                    self.give_link_up();
-                } else {
-                    self.tokens_refused();
-                }
+                self.refresh_failed(code);
+            }
+            (ServerRpc::Refreshed(tokens), Phase::Ready) if self.is_renewing() => self.keep_tokens(Some(tokens)),
+            (ServerRpc::RefreshFailed { code }, Phase::Ready) if self.is_renewing() => {
+                // The link is logged in all the same. Whether the session can go on shows at the next one.
+                let again = code == INTERNAL;
+                self.renewal =
+                    if again { Renewal::Due(self.now.after(RENEWAL_RETRY)) } else { Renewal::Unplanned };
             }
             // Out of turn, or about calls: nothing to do, and proof of life already taken.
             (
@@ -115,23 +231,59 @@ impl Core {
 
     /// Sends the best proof there is.
     fn attempt_login(&mut self) {
-        let password = self.login.as_ref().map(|login| &login.credentials);
-        let tokens = self.session.as_ref().and_then(|session| Some((&session.user, session.tokens.as_ref()?)));
-        let (attempt, user, password, access_token) = match (password, tokens, &self.credentials) {
-            (Some(Credentials::Password { user, password }), _, _)
-            | (None, None, Some(Credentials::Password { user, password })) => {
-                (Attempt::Password, user.clone(), password.clone(), None)
+        match self.login.as_ref().map(|login| login.goal.clone()) {
+            Some(Goal::Key(user)) => self.send_login(Attempt::Key, ClientRpc::GenerateOneTimeKey { user }),
+            Some(Goal::In(credentials)) => self.show(credentials),
+            None if self.has_tokens() => self.show_access_token(Attempt::AccessToken),
+            None => match self.credentials.clone() {
+                Some(credentials) => self.show(credentials),
+                None => self.give_link_up(),
+            },
+        }
+    }
+
+    fn show(&mut self, credentials: Credentials) {
+        match credentials {
+            Credentials::Password { user, password } => {
+                let options = self.login_options();
+                self.send_login(Attempt::Proof, ClientRpc::Login { user, password, options });
             }
-            (None, Some((user, tokens)), _) => {
-                (Attempt::AccessToken, user.clone(), Secret::new(""), Some(tokens.access.clone()))
+            Credentials::PasswordByKey { user, .. } => {
+                self.send_login(Attempt::Key, ClientRpc::GenerateOneTimeKey { user });
             }
-            (None, None, None) => {
-                self.give_link_up();
-                return;
+            Credentials::OneTimeKeyHash { user, hash } => {
+                let options = self.login_options();
+                self.send_login(Attempt::Proof, ClientRpc::LoginOneTimeKey { user, hash, options });
             }
-        };
-        let options = LoginOptions { access_token, ..LoginOptions::default() };
-        self.send_login(attempt, ClientRpc::Login { user, password, options });
+            Credentials::AccessToken { user, token } => {
+                let options = LoginOptions { access_token: Some(token), ..self.login_options() };
+                self.send_login(Attempt::Proof, ClientRpc::Login { user, password: Secret::new(""), options });
+            }
+            Credentials::RefreshToken { user, token: refresh } => {
+                self.send_login(Attempt::Refresh, ClientRpc::RefreshToken { user, refresh, device: None });
+            }
+        }
+    }
+
+    fn has_tokens(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.tokens.is_some())
+    }
+
+    fn show_access_token(&mut self, attempt: Attempt) {
+        let Some(Session { user, tokens: Some(tokens), .. }) = &self.session else { return self.give_link_up() };
+        let (user, access_token) = (user.clone(), Some(tokens.access.clone()));
+        let options = LoginOptions { access_token, ..self.login_options() };
+        self.send_login(attempt, ClientRpc::Login { user, password: Secret::new(""), options });
+    }
+
+    /// Returns what goes along with each login: the device's own id, made at the first.
+    fn login_options(&mut self) -> LoginOptions {
+        let kept = self.session.as_ref().and_then(|session| session.device.clone());
+        let device = kept.or_else(|| self.new_device.clone()).unwrap_or_else(|| {
+            let made = Secret::new(format!("{:032x}", self.rng.u128(..)));
+            self.new_device.insert(made).clone()
+        });
+        LoginOptions { device_token: Some(device), ..LoginOptions::default() }
     }
 
     fn send_login(&mut self, attempt: Attempt, rpc: ClientRpc) {
@@ -139,25 +291,62 @@ impl Core {
         self.send(ClientFrame::Rpc(rpc));
     }
 
+    /// The server gave a one-time key: to be answered here, or by the application.
+    fn key_given(&mut self, key: Secret) {
+        let shown = match self.login.as_ref().map(|login| &login.goal) {
+            Some(Goal::In(credentials)) => Some(credentials.clone()),
+            Some(Goal::Key(_)) => None,
+            None => self.credentials.clone(),
+        };
+        if let Some(Credentials::PasswordByKey { user, password }) = shown {
+            let hash = one_time_key_answer(&key, &password_hash(&user, &password));
+            return self.show(Credentials::OneTimeKeyHash { user, hash });
+        }
+        if let Some(login) = self.login.take() {
+            self.answer(login.id, Ok(Reply::OneTimeKey(key)));
+        }
+        self.link.phase = Phase::KeyGiven { deadline: self.now.after(ONE_TIME_KEY_LIVES) };
+        self.link.ping_now(self.now.after(self.settings.ping_interval));
+    }
+
     fn logged_in(&mut self, attempt: Attempt, tokens: Option<Tokens>) {
-        if let Some(login) = &self.login {
-            let user = login.credentials.user().clone();
-            let user_id = self.session.as_ref().and_then(|session| session.user_id);
-            self.session = Some(Session { user, user_id, server: login.server.clone(), tokens: None });
-            self.credentials = Some(login.credentials.clone());
+        self.take_up_login();
+        if let Some(device) = self.new_device.take()
+            && let Some(session) = &mut self.session
+        {
+            session.device = Some(device);
         }
         // A login by token need not bring new tokens: then the old ones stay.
-        if tokens.is_some() || attempt == Attempt::Password {
-            self.keep_tokens(tokens);
+        let kept = match attempt {
+            Attempt::AccessToken | Attempt::FreshToken => self.session.as_ref().and_then(|known| known.tokens.clone()),
+            Attempt::Proof | Attempt::Key | Attempt::Refresh => None,
+        };
+        match (tokens, kept) {
+            (None, Some(_)) => {}
+            (tokens, _) => self.keep_tokens(tokens),
         }
         self.link.phase = Phase::Ready;
         self.link.ping_now(self.now.after(self.settings.ping_interval));
         self.wants_own_user = true;
+        self.tell_push_tokens();
+    }
+
+    /// The server agreed to what a waiting login showed: the session is that of its user and server.
+    fn take_up_login(&mut self) {
+        let Some(LoginCommand { goal: Goal::In(credentials), server, .. }) = &self.login else { return };
+        let known = self.session.take();
+        let (user_id, device) = known.as_ref().map_or((None, None), |known| (known.user_id, known.device.clone()));
+        let tokens = known.and_then(|known| known.tokens);
+        let user = credentials.user().clone();
+        self.session = Some(Session { user, user_id, server: server.clone(), tokens, refused: None, device });
+        self.credentials = Some(credentials.clone()).filter(Credentials::last);
     }
 
     fn keep_tokens(&mut self, tokens: Option<Tokens>) {
+        self.renewal = tokens.as_ref().map_or(Renewal::Unplanned, |tokens| Renewal::plan(tokens, self.now));
         if let Some(session) = &mut self.session {
             session.tokens = tokens;
+            session.refused = None;
             let session = session.clone();
             self.write(Write::Session(session));
         }
@@ -165,35 +354,91 @@ impl Core {
 
     fn login_failed(&mut self, attempt: Attempt, code: i64) {
         match attempt {
-            Attempt::AccessToken if code == NOT_VALID || code == EXPIRED => self.refresh(),
-            Attempt::AccessToken | Attempt::Refresh => self.give_link_up(),
-            Attempt::Password => {
-                self.credentials = None;
-                if let Some(login) = self.login.take() {
-                    self.answer(login.id, Err(Refusal::Login { code }));
-                }
-                self.give_link_up();
+            Attempt::Proof | Attempt::Key => self.proof_refused(code),
+            Attempt::AccessToken if code == NOT_VALID || code == EXPIRED => self.refresh(code),
+            Attempt::AccessToken if code == NO_SUCH_USER => self.tokens_refused(code),
+            Attempt::FreshToken if code == NOT_VALID || code == EXPIRED || code == NO_SUCH_USER => {
+                self.tokens_refused(code);
             }
+            Attempt::AccessToken | Attempt::FreshToken | Attempt::Refresh => self.refused_for_now(code),
         }
     }
 
-    fn refresh(&mut self) {
-        let Some((user, refresh)) = self.refresh_token() else { return self.tokens_refused() };
-        self.send_login(Attempt::Refresh, ClientRpc::RefreshToken { user, refresh, device: None });
+    fn proof_refused(&mut self, code: i64) {
+        if let Some(login) = self.login.take() {
+            let refusal = if code == SECOND_STAGE { Refusal::SecondStage } else { Refusal::Login { code } };
+            self.answer(login.id, Err(refusal));
+            self.give_link_up();
+        } else if code == INTERNAL {
+            self.refused_for_now(code);
+        } else {
+            self.credentials = None;
+            self.give_link_up();
+        }
     }
 
-    fn refresh_token(&self) -> Option<(UserName, Secret)> {
-        let session = self.session.as_ref()?;
-        Some((session.user.clone(), session.tokens.as_ref()?.refresh.clone()))
+    /// The session stands; the next attempt may succeed.
+    fn refused_for_now(&mut self, code: i64) {
+        if let Some(login) = self.login.take() {
+            self.answer(login.id, Err(Refusal::Login { code }));
+        }
+        self.give_link_up();
+        self.refused_for_now = Some(code);
+    }
+
+    fn refresh(&mut self, code: i64) {
+        let Some(rpc) = self.refresh_request() else { return self.tokens_refused(code) };
+        self.send_login(Attempt::Refresh, rpc);
+    }
+
+    fn refresh_request(&self) -> Option<ClientRpc> {
+        let Session { user, tokens: Some(tokens), device, .. } = self.session.as_ref()? else { return None };
+        let (user, refresh, device) = (user.clone(), tokens.refresh.clone(), device.clone());
+        Some(ClientRpc::RefreshToken { user, refresh, device })
+    }
+
+    /// New tokens: on disk before they are used, so that a crash in between leaves a usable pair.
+    fn refreshed(&mut self, tokens: Tokens) {
+        self.take_up_login();
+        self.keep_tokens(Some(tokens));
+        self.show_access_token(Attempt::FreshToken);
+    }
+
+    fn refresh_failed(&mut self, code: i64) {
+        if self.login.is_some() || code == INTERNAL {
+            self.refused_for_now(code);
+        } else {
+            self.tokens_refused(code);
+        }
     }
 
     /// Neither token works: the password of this process is left, or a new login.
-    fn tokens_refused(&mut self) {
-        self.forget_tokens();
-        if self.credentials.is_some() {
+    fn tokens_refused(&mut self, code: i64) {
+        self.end_session(Some(code));
+        if self.login.is_none() && self.credentials.is_some() {
             self.attempt_login();
         } else {
-            self.give_link_up();
+            self.refused_for_now(code);
+        }
+    }
+
+    fn is_renewing(&self) -> bool {
+        matches!(self.renewal, Renewal::UnderWay { .. })
+    }
+
+    /// Asks for new tokens when the old ones are about to end, by the core's own clock.
+    pub(super) fn renew_tokens(&mut self) {
+        match self.renewal {
+            Renewal::Due(at) if at <= self.now => match self.refresh_request() {
+                Some(rpc) => {
+                    self.renewal = Renewal::UnderWay { deadline: self.now.after(REQUEST_TIMEOUT) };
+                    self.send(ClientFrame::Rpc(rpc));
+                }
+                None => self.renewal = Renewal::Unplanned,
+            },
+            // Nobody knows whether the old pair still works: a new link and a login will tell.
+            Renewal::UnderWay { deadline } if deadline <= self.now => self.give_link_up(),
+            Renewal::Unplanned | Renewal::Due(_) | Renewal::UnderWay { .. } => {}
         }
     }
 
@@ -216,6 +461,7 @@ impl Core {
         if let Some(login) = self.login.take() {
             self.answer(login.id, Ok(Reply::LoggedIn(user.id, user.name.clone())));
         }
+        self.push_tokens_heard();
         self.knows_own_user = true;
         // Not before: a server that takes logins and then fails must not be dialled in a tight loop.
         self.link.backoff.reset();

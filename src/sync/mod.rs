@@ -23,6 +23,7 @@ mod look_up;
 mod outbox;
 mod pace;
 mod pending;
+mod push_tokens;
 mod sending;
 #[cfg(test)]
 mod tests;
@@ -34,7 +35,8 @@ pub use self::core::Core;
 
 use crate::model::{
     ClientToken, Conversation, ConversationId, Credentials, Event, Intent, Membership, MessagingError, Notice,
-    OutboxEntry, Ranges, Sequence, SequenceRange, ServerAddress, Session, Timestamp, User, UserId, UserName, Wish, WishAnswer,
+    OutboxEntry, PushToken, Ranges, RawJson, Secret, Sequence, SequenceRange, ServerAddress, Session, Timestamp, User,
+    UserId, UserName, Wish, WishAnswer,
 };
 use crate::protocol::{ClientFrame, RateLimit, ServerFrame, UserKey};
 use std::collections::BTreeSet;
@@ -92,8 +94,20 @@ pub enum Command {
         /// Where; kept with the session.
         server: ServerAddress,
     },
+    /// Begin a login whose proof somebody else makes: ask for a one-time key. It replaces a link that is up, and
+    /// the login with the answer may come within five minutes.
+    OneTimeKey {
+        /// Who will log in.
+        user: UserName,
+        /// Where.
+        server: ServerAddress,
+    },
     /// End the session: tokens go, history and outbox stay.
     LogOut,
+    /// Keep a push token and tell the server, now or after the next login, whether it is to be used.
+    PushToken(PushToken),
+    /// Tell the server of a push notification that arrived, now or after the next login.
+    PushFeedback(RawJson),
     /// Queue a write. Answered as soon as it is durable.
     Submit {
         /// Random, made by the shell.
@@ -168,6 +182,8 @@ pub enum Reply {
     Done,
     /// Logged in as this user.
     LoggedIn(UserId, UserName),
+    /// The one-time key that was asked for.
+    OneTimeKey(Secret),
     /// The entry as accepted.
     Accepted(OutboxEntry),
     /// The conversations the server knows of those asked for.
@@ -195,6 +211,9 @@ pub enum Refusal {
         /// Source: protocol notes, section 3 (401 wrong password or token, 404 no such user, …).
         code: i64,
     },
+    /// The password is right, and the account wants a code besides, which this engine cannot give.
+    #[error("the account wants a second-stage code")]
+    SecondStage,
     /// Nobody is logged in and nothing is stored to log in with.
     #[error("nobody is logged in")]
     NoSession,
@@ -248,14 +267,21 @@ pub enum Signal {
 ///       ▲                       ▲      │ failed                                     │   ▲           │
 ///       │ refused for good      │      ▼                                            │   └── gap ────┤
 ///       └───────────────────────┴── Offline ◀───────── link lost ───────────────────┴───────────────┘
+///
+///   any ── pause ──▶ Paused ── resume ──▶ SignedOut, or Offline with an attempt due
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkState {
-    /// There is no session, or the server refused to renew it: a login is needed. Local data stays readable.
-    #[default]
-    SignedOut,
+    /// A login is needed. Local data stays readable, and what is unsent is kept for the same user.
+    SignedOut(SignedOut),
     /// Waiting before the next attempt.
-    Offline,
+    Offline {
+        /// How long, from the moment this was told. Word of a network cuts it short.
+        retry_in: Duration,
+        /// The code with which the server refused the login for now, if that is why. Source: protocol notes,
+        /// section 3 (403 account frozen, 500 internal error, …).
+        refused: Option<i64>,
+    },
     /// Opening a connection, up to and including the login.
     Connecting,
     /// Logged in; `missing` positions are still to be fetched, as far as known.
@@ -265,6 +291,48 @@ pub enum LinkState {
     },
     /// Everything the server has told of is held.
     Live,
+    /// The engine was paused and holds neither link nor file. The core is gone then and never says this.
+    Paused,
+}
+
+/// Why a login is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignedOut {
+    /// Nobody ever logged in.
+    NeverLoggedIn,
+    /// The user logged out, or the last login gave no tokens to resume with.
+    LoggedOut,
+    /// The server ended the session: neither token works any more.
+    Refused {
+        /// Source: protocol notes, section 3 (401 not valid, 404 no such user, 701 expired).
+        code: i64,
+    },
+}
+
+impl Default for LinkState {
+    fn default() -> Self {
+        Self::SignedOut(SignedOut::NeverLoggedIn)
+    }
+}
+
+impl LinkState {
+    /// Returns how things stand before a core that knows this session has dialled.
+    pub fn before_dialling(session: Option<&Session>) -> Self {
+        match session {
+            Some(Session { tokens: Some(_), .. }) => Self::Offline { retry_in: Duration::ZERO, refused: None },
+            Some(Session { refused: Some(code), .. }) => Self::SignedOut(SignedOut::Refused { code: *code }),
+            Some(_) => Self::SignedOut(SignedOut::LoggedOut),
+            None => Self::SignedOut(SignedOut::NeverLoggedIn),
+        }
+    }
+
+    /// Returns whether only a login helps.
+    pub const fn is_signed_out(&self) -> bool {
+        match self {
+            Self::SignedOut(_) => true,
+            Self::Offline { .. } | Self::Connecting | Self::CatchingUp { .. } | Self::Live | Self::Paused => false,
+        }
+    }
 }
 
 /// Why a position inside coverage holds nothing.
@@ -281,6 +349,10 @@ pub enum HoleReason {
 pub enum Write {
     /// Replaces the session; there is at most one.
     Session(Session),
+    /// Keeps a push token, or replaces what is wished of it.
+    PushToken(PushToken),
+    /// Forgets a push token.
+    PushTokenForget(Secret),
     /// Replaces what is known of a user; a known private part survives a description without one.
     User(User),
     /// The newest description of a conversation: replaces title, data, participants and read marks.
@@ -324,7 +396,12 @@ impl Write {
     /// Returns whether it must survive a power cut, because nobody can tell it to us again.
     pub const fn is_promise(&self) -> bool {
         match self {
-            Self::Session(_) | Self::Outbox(_) | Self::OutboxForget(_) | Self::WishAnswered(..) => true,
+            Self::Session(_)
+            | Self::PushToken(_)
+            | Self::PushTokenForget(_)
+            | Self::Outbox(_)
+            | Self::OutboxForget(_)
+            | Self::WishAnswered(..) => true,
             Self::User(_)
             | Self::Conversation(_)
             | Self::Membership(..)
@@ -345,6 +422,8 @@ impl Write {
 pub struct SavedState {
     /// The session, if anyone ever logged in.
     pub session: Option<Session>,
+    /// The push tokens that the server is to use, or is to be told not to.
+    pub push_tokens: Vec<PushToken>,
     /// Every conversation known, in no stated order.
     pub conversations: Vec<SavedConversation>,
     /// Every entry held, settled ones included, by rising position.

@@ -207,6 +207,8 @@ impl Write {
         match self {
             Self::Events(_, events) => events.len(),
             Self::Session(_)
+            | Self::PushToken(_)
+            | Self::PushTokenForget(_)
             | Self::User(_)
             | Self::Conversation(_)
             | Self::Membership(..)

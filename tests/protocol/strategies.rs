@@ -324,7 +324,7 @@ fn server_rpc() -> impl Strategy<Value = ServerRpc> {
         Just(ServerRpc::Pong),
         (any::<String>(), text(), option::of(tokens()))
             .prop_map(|(display_name, connection, tokens)| ServerRpc::LoggedIn { display_name, connection, tokens }),
-        (any::<i64>(), text()).prop_map(|(code, extra)| ServerRpc::LoginFailed { code, extra }),
+        (any::<i64>(), text()).prop_map(|(code, extra)| ServerRpc::LoginFailed { code, extra: extra.map(Secret::new) }),
         tokens().prop_map(ServerRpc::Refreshed),
         any::<i64>().prop_map(|code| ServerRpc::RefreshFailed { code }),
         unknown_call().prop_map(|(name, params)| ServerRpc::Unknown { name, params }),

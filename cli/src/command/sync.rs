@@ -78,8 +78,8 @@ async fn catch_up(out: Out, messenger: &Messenger, seconds: u64, follow: bool) -
         Err(_elapsed) => {
             let state = messenger.connection().borrow().clone();
             let why = match state {
-                LinkState::SignedOut => "nobody is logged in",
-                LinkState::Offline | LinkState::Connecting => "there is no connection to the server",
+                LinkState::SignedOut(_) => "nobody is logged in",
+                LinkState::Offline { .. } | LinkState::Connecting | LinkState::Paused => "there is no connection to the server",
                 LinkState::CatchingUp { .. } => "history is still being fetched",
                 LinkState::Live => "something still waits to be sent",
             };
@@ -122,11 +122,11 @@ async fn until_done(
             _ = tick.tick() => {
                 let state = link.borrow().clone();
                 let missing = match state {
-                    LinkState::SignedOut => {
+                    LinkState::SignedOut(_) => {
                         return Err(Failure::environment("nobody is logged in").hint("backscroll login"));
                     }
                     LinkState::CatchingUp { missing } => Some(missing),
-                    LinkState::Live | LinkState::Offline | LinkState::Connecting => None,
+                    LinkState::Live | LinkState::Offline { .. } | LinkState::Connecting | LinkState::Paused => None,
                 };
                 bar.set_message(name(&state));
                 bar.set_length(progress.events + missing.unwrap_or(0));
@@ -148,11 +148,12 @@ async fn until_done(
 
 fn name(state: &LinkState) -> &'static str {
     match state {
-        LinkState::SignedOut => "signed out",
-        LinkState::Offline => "offline",
+        LinkState::SignedOut(_) => "signed out",
+        LinkState::Offline { .. } => "offline",
         LinkState::Connecting => "connecting",
         LinkState::CatchingUp { .. } => "catching up",
         LinkState::Live => "live",
+        LinkState::Paused => "paused",
     }
 }
 

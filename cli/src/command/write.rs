@@ -171,10 +171,10 @@ async fn entry(messenger: &Messenger, token: ClientToken) -> Result<OutboxEntry,
 /// Returns when it is clear that there is no link to be had for now.
 async fn no_link(messenger: &Messenger) {
     let mut link = messenger.connection();
-    let began = link.wait_for(|state| matches!(state, LinkState::SignedOut | LinkState::Connecting)).await;
-    if began.is_ok_and(|state| *state == LinkState::SignedOut) {
+    let began = link.wait_for(|state| state.is_signed_out() || *state == LinkState::Connecting).await;
+    if began.is_ok_and(|state| state.is_signed_out()) {
         return;
     }
     // An error means that the engine ended: then there is no link either.
-    link.wait_for(|state| matches!(state, LinkState::SignedOut | LinkState::Offline)).await.map(drop).ok();
+    link.wait_for(|state| matches!(state, LinkState::SignedOut(_) | LinkState::Offline { .. })).await.map(drop).ok();
 }
