@@ -4,7 +4,7 @@
 use backscroll::engine::Window;
 use backscroll::model::{ConversationConfig, ConversationId, Credentials, OutboxState, Participant, Secret, UserName};
 use backscroll::{Config, Messenger, MessengerEvent};
-use backscroll_server::{Accounts, PasswordCost, Server, serve};
+use backscroll_server::{Accounts, LoginRules, Server, serve};
 use futures_util::StreamExt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ struct World {
 impl World {
     async fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        let accounts = Accounts::open_with(&folder.path().join("server"), PasswordCost::Testing).unwrap();
+        let accounts = Accounts::open_with(&folder.path().join("server"), LoginRules::for_tests()).unwrap();
         for name in ["alice", "bob"] {
             accounts.add(&user(name), name, &Secret::new(name)).unwrap();
         }
@@ -48,7 +48,7 @@ impl World {
 
     async fn start(&mut self) {
         let mut config = backscroll_server::Config::new(self.address, self.folder.path().join("server"));
-        config.password_cost = PasswordCost::Testing;
+        config.logins = LoginRules::for_tests();
         let server = serve(config).await.unwrap();
         self.address = server.address();
         self.server = Some(server);

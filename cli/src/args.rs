@@ -171,6 +171,15 @@ pub(crate) struct Serve {
     /// No TLS; on loop-back addresses only
     #[arg(long)]
     pub(crate) plain: bool,
+    /// Keep no hash of passwords that one-time keys could be answered with
+    #[arg(long)]
+    pub(crate) no_one_time_keys: bool,
+    /// How long an access token logs in
+    #[arg(long, value_name = "SECONDS", default_value_t = 172_800)]
+    pub(crate) access_token_life: u64,
+    /// How long a refresh token gives a new pair
+    #[arg(long, value_name = "SECONDS", default_value_t = 2_592_000)]
+    pub(crate) refresh_token_life: u64,
     /// Accounts to make: a JSON array of {"name","password","display_name"}; existing ones are left as they are
     #[arg(long, value_name = "FILE")]
     pub(crate) users: Option<PathBuf>,
@@ -197,6 +206,18 @@ pub(crate) enum UserAction {
     List {
         #[arg(long, value_name = "DIR")]
         data: PathBuf,
+    },
+    /// Keep an account from logging in; nothing of it is lost
+    Freeze {
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        name: String,
+    },
+    /// Let a frozen account log in again
+    Unfreeze {
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        name: String,
     },
     /// Remove an account; what it wrote stays
     Remove {

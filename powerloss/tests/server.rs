@@ -8,7 +8,7 @@ use backscroll::model::{
 use backscroll::protocol::UserKey;
 use backscroll::{Config, Messenger};
 use backscroll_server::storage::{Sqlite, Storage};
-use backscroll_server::{PasswordCost, Server, Tls, serve};
+use backscroll_server::{LoginRules, Server, Tls, serve};
 use powerloss::{Image, Recorder, after_every_operation};
 use rusqlite::Connection;
 use std::collections::HashMap;
@@ -35,7 +35,7 @@ struct Answered {
 async fn start(data: &Path) -> Server {
     let mut config = backscroll_server::Config::new((Ipv4Addr::LOCALHOST, 0).into(), data);
     config.tls = Tls::Plain;
-    config.password_cost = PasswordCost::Testing;
+    config.logins = LoginRules::for_tests();
     serve(config).await.unwrap()
 }
 

@@ -4,22 +4,22 @@
 //! or work on a password: call it where blocking is allowed.
 
 use crate::clock;
-use crate::config::PasswordCost;
+use crate::config::{LoginRules, PasswordCost};
 use crate::storage::{self, StorageError, failed};
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use backscroll::model::{Secret, Timestamp, Tokens, UserId, UserName};
+use backscroll::protocol::{one_time_key_answer, password_hash};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, named_params};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// How long an access token logs in. Source: protocol notes, section 3.5.
-const ACCESS_LIVES_S: i64 = 48 * 60 * 60;
-
-/// How long a refresh token gives a new pair. Source: protocol notes, section 3.5.
-const REFRESH_LIVES_S: i64 = 30 * 24 * 60 * 60;
+/// How long a one-time key can be answered, in seconds. Source: protocol notes, section 3.3.
+const KEY_LIVES_S: i64 = 5 * 60;
 
 /// How long a spent or expired pair is remembered, so that it is answered as expired rather than unknown.
 const EXPIRED_KEPT_S: i64 = 30 * 24 * 60 * 60;
@@ -66,6 +66,12 @@ pub(crate) enum Denial {
     /// The password or token is wrong: code 401.
     #[error("the password or token is wrong")]
     Wrong,
+    /// The account is frozen: code 403.
+    #[error("the account is frozen")]
+    Frozen,
+    /// One-time keys are not to be had for this account: code 500.
+    #[error("the server cannot check one-time keys of this account")]
+    NoKeys,
     /// The token was right once: code 701.
     #[error("the token has expired")]
     Expired,
@@ -82,8 +88,9 @@ impl Denial {
     pub(crate) const fn code(&self) -> i64 {
         match self {
             Self::Wrong => 401,
+            Self::Frozen => 403,
             Self::UnknownUser => 404,
-            Self::Failed(_) | Self::Interrupted => 500,
+            Self::NoKeys | Self::Failed(_) | Self::Interrupted => 500,
             Self::Expired => 701,
         }
     }
@@ -104,6 +111,8 @@ pub struct Account {
     pub name: UserName,
     /// The name people see; may be empty.
     pub display_name: String,
+    /// Whether it may not log in.
+    pub frozen: bool,
 }
 
 /// What a successful login gives.
@@ -117,6 +126,9 @@ pub(crate) struct Admission {
 pub struct Accounts {
     connection: Mutex<Connection>,
     hashing: Argon2<'static>,
+    rules: LoginRules,
+    /// The key that each account may answer, and until when: one an account, gone with its first answer.
+    keys: Mutex<BTreeMap<UserId, (Secret, Timestamp)>>,
     /// Checked for users who do not exist, so that they take as long as those who do.
     decoy: String,
 }
@@ -135,16 +147,16 @@ impl Accounts {
     ///
     /// [`AccountError::Storage`] when they cannot be used.
     pub fn open(data: &Path) -> Result<Self, AccountError> {
-        Self::open_with(data, PasswordCost::default())
+        Self::open_with(data, LoginRules::default())
     }
 
-    /// Opens the accounts in a data folder; new passwords are hashed at the given cost.
+    /// Opens the accounts in a data folder under these rules.
     ///
     /// # Errors
     ///
     /// [`AccountError::Storage`] when they cannot be used.
-    pub fn open_with(data: &Path, cost: PasswordCost) -> Result<Self, AccountError> {
-        let params = match cost {
+    pub fn open_with(data: &Path, rules: LoginRules) -> Result<Self, AccountError> {
+        let params = match rules.password_cost {
             PasswordCost::Standard => Params::new(19_456, 2, 1, None),
             PasswordCost::Testing => Params::new(Params::MIN_M_COST, 1, 1, None),
         };
@@ -158,7 +170,7 @@ impl Accounts {
             "A".repeat(43)
         );
         let hashing = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        Ok(Self { connection: Mutex::new(storage::open(data)?), hashing, decoy })
+        Ok(Self { connection: Mutex::new(storage::open(data)?), hashing, rules, keys: Mutex::default(), decoy })
     }
 
     /// Makes an account and returns its number.
@@ -172,12 +184,13 @@ impl Accounts {
             return Err(AccountError::DisplayNameInvalid);
         }
         let hash = self.hash(password)?;
+        let one_time_hash = self.one_time_hash(name, password);
         let added = self.change("add an account", |transaction| {
             // Numbers are never used again, because removed accounts keep their rows.
-            let sql = "INSERT INTO account (id, name, display_name, password_hash)
-                SELECT max(100, coalesce(max(id), 0)) + 1, ?1, ?2, ?3 FROM account WHERE true
+            let sql = "INSERT INTO account (id, name, display_name, password_hash, one_time_hash)
+                SELECT max(100, coalesce(max(id), 0)) + 1, ?1, ?2, ?3, ?4 FROM account WHERE true
                 ON CONFLICT (name) WHERE deleted = 0 DO NOTHING RETURNING id";
-            transaction.query_row(sql, (name.as_str(), display_name, &hash), user_id).optional()
+            transaction.query_row(sql, (name.as_str(), display_name, &hash, &one_time_hash), user_id).optional()
         })?;
         added.ok_or_else(|| AccountError::Exists(name.clone()))
     }
@@ -189,13 +202,29 @@ impl Accounts {
     /// [`AccountError`] by variant.
     pub fn set_password(&self, name: &UserName, password: &Secret) -> Result<(), AccountError> {
         let hash = self.hash(password)?;
+        let one_time_hash = self.one_time_hash(name, password);
         let changed = self.change("change a password", |transaction| {
-            let sql = "UPDATE account SET password_hash = ?2 WHERE name = ?1 AND deleted = 0 RETURNING id";
-            let id = transaction.query_row(sql, (name.as_str(), &hash), user_id).optional()?;
+            let sql = "UPDATE account SET password_hash = ?2, one_time_hash = ?3
+                WHERE name = ?1 AND deleted = 0 RETURNING id";
+            let id = transaction.query_row(sql, (name.as_str(), &hash, &one_time_hash), user_id).optional()?;
             void_tokens(transaction, id)?;
             Ok(id)
         })?;
         changed.map(drop).ok_or_else(|| AccountError::Unknown(name.clone()))
+    }
+
+    /// Keeps an account from logging in, or lets it again. Links that are open stay open, and its tokens stay valid
+    /// for when it may log in again.
+    ///
+    /// # Errors
+    ///
+    /// [`AccountError`] by variant.
+    pub fn set_frozen(&self, name: &UserName, frozen: bool) -> Result<(), AccountError> {
+        let changed = self.change("freeze an account", |transaction| {
+            let sql = "UPDATE account SET frozen = ?2 WHERE name = ?1 AND deleted = 0";
+            transaction.execute(sql, (name.as_str(), frozen))
+        })?;
+        if changed == 0 { Err(AccountError::Unknown(name.clone())) } else { Ok(()) }
     }
 
     /// Returns every account, in the order of their numbers.
@@ -206,7 +235,7 @@ impl Accounts {
     pub fn list(&self) -> Result<Vec<Account>, AccountError> {
         let connection = self.connection();
         let listed: rusqlite::Result<Vec<Account>> = (|| {
-            let sql = "SELECT id, name, display_name FROM account WHERE deleted = 0 ORDER BY id";
+            let sql = "SELECT id, name, display_name, frozen FROM account WHERE deleted = 0 ORDER BY id";
             connection.prepare_cached(sql)?.query_map([], account)?.collect()
         })();
         Ok(listed.map_err(failed("list the accounts"))?)
@@ -219,7 +248,8 @@ impl Accounts {
     /// [`AccountError`] by variant.
     pub fn remove(&self, name: &UserName) -> Result<(), AccountError> {
         let removed = self.change("remove an account", |transaction| {
-            let sql = "UPDATE account SET deleted = 1, password_hash = '', private_custom_data = '{}'
+            let sql =
+                "UPDATE account SET deleted = 1, password_hash = '', one_time_hash = NULL, private_custom_data = '{}'
                 WHERE name = ?1 AND deleted = 0 RETURNING id";
             let id = transaction.query_row(sql, [name.as_str()], user_id).optional()?;
             void_tokens(transaction, id)?;
@@ -235,25 +265,69 @@ impl Accounts {
         password: &Secret,
         now: Timestamp,
     ) -> Result<Admission, Denial> {
-        let found = self.account_and_hash(name)?;
-        let expected = found.as_ref().map_or(self.decoy.as_str(), |(_, hash)| hash);
+        let found = self.find(name)?;
+        let expected = found.as_ref().map_or(self.decoy.as_str(), |found| &found.password_hash);
         let matches = password.reveal().len() <= PASSWORD_BYTES_MAX
             && PasswordHash::new(expected)
                 .is_ok_and(|expected| self.hashing.verify_password(password.reveal().as_bytes(), &expected).is_ok());
-        let Some((account, _)) = found else { return Err(Denial::UnknownUser) };
+        let Some(Found { account, one_time_hash, .. }) = found else { return Err(Denial::UnknownUser) };
         if !matches {
             return Err(Denial::Wrong);
         }
+        let account = unfrozen(account)?;
+        // An account that is older than this server's one-time keys gets them now that its password is at hand.
+        let missing = if one_time_hash.is_none() { self.one_time_hash(name, password) } else { None };
+        self.admit(account, now, |transaction, id| {
+            let Some(hash) = &missing else { return Ok(()) };
+            transaction
+                .execute("UPDATE account SET one_time_hash = ?2 WHERE id = ?1", (id.get().cast_signed(), hash))
+                .map(drop)
+        })
+    }
+
+    /// Gives out a key that the account may answer once within five minutes; an earlier one is void.
+    pub(crate) fn one_time_key(&self, name: &UserName, now: Timestamp) -> Result<Secret, Denial> {
+        let found = self.find(name)?.ok_or(Denial::UnknownUser)?;
+        if found.one_time_hash.is_none() {
+            return Err(Denial::NoKeys);
+        }
+        let key = clock::fresh_secret();
+        let mut keys = self.keys();
+        keys.retain(|_, (_, until)| *until > now);
+        keys.insert(found.account.id, (key.clone(), Timestamp(now.0 + KEY_LIVES_S)));
+        Ok(key)
+    }
+
+    /// Lets somebody in who answers the key given out before. Right or wrong, the key is spent.
+    pub(crate) fn admit_by_key(&self, name: &UserName, answer: &Secret, now: Timestamp) -> Result<Admission, Denial> {
+        let Found { account, one_time_hash, .. } = self.find(name)?.ok_or(Denial::UnknownUser)?;
+        let key = self.keys().remove(&account.id).filter(|(_, until)| *until > now);
+        let expected = key.zip(one_time_hash).map(|((key, _), hash)| one_time_key_answer(&key, &Secret::new(hash)));
+        // The key is used once and the answer is a hash of it: how long the comparison takes tells nothing.
+        if expected.is_none_or(|expected| expected != *answer) {
+            return Err(Denial::Wrong);
+        }
+        self.admit(unfrozen(account)?, now, |_, _| Ok(()))
+    }
+
+    /// Gives the first pair of a new family.
+    fn admit(
+        &self,
+        account: Account,
+        now: Timestamp,
+        also: impl FnOnce(&Transaction<'_>, UserId) -> rusqlite::Result<()>,
+    ) -> Result<Admission, Denial> {
         let tokens = self.change("keep new tokens", |transaction| {
+            also(transaction, account.id)?;
             let family = *clock::fresh_id().as_bytes();
-            issue(transaction, account.id, family, now).map(|(_, tokens)| tokens)
-        });
-        Ok(Admission { account, tokens: tokens? })
+            issue(transaction, &self.rules, account.id, family, now).map(|(_, tokens)| tokens)
+        })?;
+        Ok(Admission { account, tokens })
     }
 
     /// Lets somebody in by access token. The new pair begins a family of its own.
     pub(crate) fn admit_by_token(&self, name: &UserName, access: &Secret, now: Timestamp) -> Result<Admission, Denial> {
-        let (account, _) = self.account_and_hash(name)?.ok_or(Denial::UnknownUser)?;
+        let account = unfrozen(self.find(name)?.ok_or(Denial::UnknownUser)?.account)?;
         let tokens = self.change("check an access token", |transaction| {
             let sql = "UPDATE token_pair SET used = 1 WHERE access_hash = ?1 AND account = ?2
                 RETURNING access_expires";
@@ -264,7 +338,7 @@ impl Accounts {
                 Some(expires) if expires <= now.0 => Ok(Err(Denial::Expired)),
                 Some(_) => {
                     let family = *clock::fresh_id().as_bytes();
-                    issue(transaction, account.id, family, now).map(|(_, tokens)| Ok(tokens))
+                    issue(transaction, &self.rules, account.id, family, now).map(|(_, tokens)| Ok(tokens))
                 }
             }
         })??;
@@ -277,7 +351,7 @@ impl Accounts {
     /// because then that pair may have been lost on its way. Shown later it is taken for stolen, and every
     /// token that came from the same login is void.
     pub(crate) fn refresh(&self, name: &UserName, refresh: &Secret, now: Timestamp) -> Result<Tokens, Denial> {
-        let (account, _) = self.account_and_hash(name)?.ok_or(Denial::UnknownUser)?;
+        let account = unfrozen(self.find(name)?.ok_or(Denial::UnknownUser)?.account)?;
         self.change("refresh tokens", |transaction| {
             let Some(pair) = pair_of(transaction, account.id, refresh)? else { return Ok(Err(Denial::Wrong)) };
             if pair.successor_used {
@@ -290,7 +364,7 @@ impl Accounts {
             if let Some(unused) = pair.successor {
                 transaction.execute("DELETE FROM token_pair WHERE number = ?1", [unused])?;
             }
-            let (number, tokens) = issue(transaction, account.id, pair.family, now)?;
+            let (number, tokens) = issue(transaction, &self.rules, account.id, pair.family, now)?;
             transaction.execute(
                 "UPDATE token_pair SET used = 1, spent = 1, successor = ?2 WHERE number = ?1",
                 [pair.number, number],
@@ -299,9 +373,13 @@ impl Accounts {
         })?
     }
 
-    fn account_and_hash(&self, name: &UserName) -> Result<Option<(Account, String)>, StorageError> {
-        let sql = "SELECT id, name, display_name, password_hash FROM account WHERE name = ?1 AND deleted = 0";
-        let read = |row: &rusqlite::Row<'_>| Ok((account(row)?, row.get("password_hash")?));
+    fn find(&self, name: &UserName) -> Result<Option<Found>, StorageError> {
+        let sql = "SELECT id, name, display_name, frozen, password_hash, one_time_hash FROM account
+            WHERE name = ?1 AND deleted = 0";
+        let read = |row: &rusqlite::Row<'_>| {
+            let (password_hash, one_time_hash) = (row.get("password_hash")?, row.get("one_time_hash")?);
+            Ok(Found { account: account(row)?, password_hash, one_time_hash })
+        };
         let connection = self.connection();
         let found = connection.prepare_cached(sql).and_then(|mut sql| sql.query_row([name.as_str()], read).optional());
         found.map_err(failed("read an account"))
@@ -314,6 +392,15 @@ impl Accounts {
         let hash: PasswordHash =
             self.hashing.hash_password(password.reveal().as_bytes()).map_err(AccountError::Hash)?;
         Ok(hash.to_string())
+    }
+
+    /// Returns what a one-time key is answered with, if this server is to keep it.
+    fn one_time_hash(&self, name: &UserName, password: &Secret) -> Option<String> {
+        self.rules.one_time_keys.then(|| password_hash(name, password).reveal().to_owned())
+    }
+
+    fn keys(&self) -> MutexGuard<'_, BTreeMap<UserId, (Secret, Timestamp)>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `change` in a transaction of its own.
@@ -336,6 +423,17 @@ impl Accounts {
         // A transaction that a panic cut off was rolled back when it was dropped.
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An account, and what proves its password.
+struct Found {
+    account: Account,
+    password_hash: String,
+    one_time_hash: Option<String>,
+}
+
+fn unfrozen(account: Account) -> Result<Account, Denial> {
+    if account.frozen { Err(Denial::Frozen) } else { Ok(account) }
 }
 
 /// A pair of tokens, and what became of the one it was traded for.
@@ -367,15 +465,17 @@ fn pair_of(transaction: &Transaction<'_>, account: UserId, refresh: &Secret) -> 
 /// Keeps the hashes of a new pair, forgets long expired ones, and returns its number and the tokens themselves.
 fn issue(
     transaction: &Transaction<'_>,
+    rules: &LoginRules,
     account: UserId,
     family: [u8; 16],
     now: Timestamp,
 ) -> rusqlite::Result<(i64, Tokens)> {
+    let seconds = |life: Duration| i64::try_from(life.as_secs()).unwrap_or(i64::MAX);
     let tokens = Tokens {
         access: clock::fresh_secret(),
-        access_expires_s: ACCESS_LIVES_S,
+        access_expires_s: seconds(rules.access_token_life),
         refresh: clock::fresh_secret(),
-        refresh_expires_s: REFRESH_LIVES_S,
+        refresh_expires_s: seconds(rules.refresh_token_life),
     };
     transaction.execute("DELETE FROM token_pair WHERE refresh_expires < ?1", [now.0 - EXPIRED_KEPT_S])?;
     transaction.execute(
@@ -385,9 +485,9 @@ fn issue(
             ":account": account.get().cast_signed(),
             ":family": family,
             ":access_hash": digest(&tokens.access),
-            ":access_expires": now.0 + ACCESS_LIVES_S,
+            ":access_expires": now.0.saturating_add(tokens.access_expires_s),
             ":refresh_hash": digest(&tokens.refresh),
-            ":refresh_expires": now.0 + REFRESH_LIVES_S,
+            ":refresh_expires": now.0.saturating_add(tokens.refresh_expires_s),
         },
     )?;
     Ok((transaction.last_insert_rowid(), tokens))
@@ -408,6 +508,7 @@ fn account(row: &rusqlite::Row<'_>) -> rusqlite::Result<Account> {
         id: user_id(row)?,
         name: UserName::new(row.get_ref("name")?.as_str()?),
         display_name: row.get("display_name")?,
+        frozen: row.get("frozen")?,
     })
 }
 
@@ -436,8 +537,9 @@ mod tests {
     #[test]
     fn the_decoy_is_a_hash_that_is_worked_on_and_never_matched() {
         let data = tempfile::tempdir().unwrap();
-        for cost in [PasswordCost::Standard, PasswordCost::Testing] {
-            let accounts = Accounts::open_with(data.path(), cost).unwrap();
+        for password_cost in [PasswordCost::Standard, PasswordCost::Testing] {
+            let rules = LoginRules { password_cost, ..LoginRules::default() };
+            let accounts = Accounts::open_with(data.path(), rules).unwrap();
             let decoy = PasswordHash::new(&accounts.decoy).unwrap();
             let refused = accounts.hashing.verify_password(b"", &decoy).unwrap_err();
             assert_eq!(refused, argon2::password_hash::Error::PasswordInvalid);

@@ -18,8 +18,8 @@ pub struct Config {
     pub tls: Tls,
     /// What one client may use up.
     pub limits: Limits,
-    /// How much work a password costs, for the server and for those who steal its file.
-    pub password_cost: PasswordCost,
+    /// How people prove who they are, and for how long.
+    pub logins: LoginRules,
     /// Faults to inject, for tests of applications. The same faults can be changed while the server runs.
     pub faults: Arc<Faults>,
 }
@@ -32,7 +32,7 @@ impl Config {
             data: data.into(),
             tls: Tls::SelfSigned,
             limits: Limits::default(),
-            password_cost: PasswordCost::Standard,
+            logins: LoginRules::default(),
             faults: Arc::new(Faults::none()),
         }
     }
@@ -55,6 +55,39 @@ pub enum Tls {
     },
     /// Not at all. Refused unless the server listens on a loop-back address.
     Plain,
+}
+
+/// How people prove who they are, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginRules {
+    /// How much work a password costs, for the server and for those who steal its file.
+    pub password_cost: PasswordCost,
+    /// Whether one-time keys are given out. They need a hash of each password in the file that is as good as the
+    /// password to whoever reads it; without them the file holds Argon2 hashes only. Takes effect when a password is
+    /// set or used.
+    pub one_time_keys: bool,
+    /// How long an access token logs in. Source of the default: protocol notes, section 3.5.
+    pub access_token_life: Duration,
+    /// How long a refresh token gives a new pair. Source of the default: protocol notes, section 3.5.
+    pub refresh_token_life: Duration,
+}
+
+impl Default for LoginRules {
+    fn default() -> Self {
+        Self {
+            password_cost: PasswordCost::Standard,
+            one_time_keys: true,
+            access_token_life: Duration::from_secs(48 * 60 * 60),
+            refresh_token_life: Duration::from_secs(30 * 24 * 60 * 60),
+        }
+    }
+}
+
+impl LoginRules {
+    /// Returns rules under which tests are fast: passwords cost almost nothing.
+    pub fn for_tests() -> Self {
+        Self { password_cost: PasswordCost::Testing, ..Self::default() }
+    }
 }
 
 /// How much work one password is.

@@ -28,7 +28,7 @@ mod switchboard;
 
 pub use accounts::{Account, AccountError, Accounts};
 pub use certificate::CertificateError;
-pub use config::{Config, Limits, PasswordCost, Tls};
+pub use config::{Config, Limits, LoginRules, PasswordCost, Tls};
 pub use faults::Faults;
 pub use hub::Hub;
 pub use server::{ServeError, Server, serve};

@@ -40,6 +40,9 @@ pub(crate) const PATH: &str = "/platform";
 /// Bytes of a frame before the login. Nothing a stranger has to say is longer.
 const STRANGER_FRAME_BYTES_MAX: usize = 64 << 10;
 
+/// Not a failure: the one-time key that was asked for comes with it. Source: protocol notes, section 3.
+const ONE_TIME_KEY: i64 = 302;
+
 /// Failed logins of one link, so that guessing passwords costs a handshake now and then.
 const FAILED_LOGINS_MAX: u32 = 10;
 
@@ -289,10 +292,13 @@ impl<'a> Reader<'a> {
             ClientRpc::Ping => self.send(ServerRpc::Pong).await,
             ClientRpc::Login { user, password, options } => return self.log_in(user, password, options).await,
             ClientRpc::RefreshToken { user, refresh, device: _ } => return self.refresh(user, refresh).await,
-            // One-time keys would need another hash of the password, which is as good as the password itself.
-            ClientRpc::GenerateOneTimeKey { .. }
-            | ClientRpc::LoginOneTimeKey { .. }
-            | ClientRpc::LoginSecondStage { .. } => self.send(ServerRpc::LoginFailed { code: 500, extra: None }).await,
+            ClientRpc::GenerateOneTimeKey { user } => return self.give_key(user).await,
+            ClientRpc::LoginOneTimeKey { user, hash, options: _ } => {
+                let admitted = self.ask_accounts(move |accounts, now| accounts.admit_by_key(&user, &hash, now)).await;
+                return self.welcome(admitted).await;
+            }
+            // No login of ours has a second stage.
+            ClientRpc::LoginSecondStage { .. } => self.send(ServerRpc::LoginFailed { code: 500, extra: None }).await,
             // Push notifications, calls and queues are served elsewhere.
             ClientRpc::RegisterPushToken(_)
             | ClientRpc::UnregisterPushToken(_)
@@ -312,6 +318,25 @@ impl<'a> Reader<'a> {
                 self.ask_accounts(move |accounts, now| accounts.admit_by_password(&user, &password, now)).await
             }
         };
+        self.welcome(admitted).await
+    }
+
+    /// Answers a request for a one-time key, which the protocol calls a failure with code 302.
+    async fn give_key(&mut self, user: UserName) -> ControlFlow<()> {
+        match self.ask_accounts(move |accounts, now| accounts.one_time_key(&user, now)).await {
+            Ok(key) => {
+                self.send(ServerRpc::LoginFailed { code: ONE_TIME_KEY, extra: Some(key) }).await;
+                Continue(())
+            }
+            Err(denial) => {
+                self.send(ServerRpc::LoginFailed { code: denial.code(), extra: None }).await;
+                self.count_failure()
+            }
+        }
+    }
+
+    /// Lets somebody in, or tells why not.
+    async fn welcome(&mut self, admitted: Result<Admission, Denial>) -> ControlFlow<()> {
         match admitted {
             Ok(Admission { account, tokens }) if self.user.is_none_or(|user| user == account.id) => {
                 self.user = Some(account.id);
@@ -368,7 +393,12 @@ impl<'a> Reader<'a> {
         let answer = answer.unwrap_or(Err(Denial::Interrupted));
         answer.inspect_err(|denial| match denial {
             Denial::Failed(error) => tracing::error!(link = self.id, error = error as &dyn Error, "nobody is let in"),
-            Denial::UnknownUser | Denial::Wrong | Denial::Expired | Denial::Interrupted => {
+            Denial::UnknownUser
+            | Denial::Wrong
+            | Denial::Frozen
+            | Denial::NoKeys
+            | Denial::Expired
+            | Denial::Interrupted => {
                 tracing::info!(link = self.id, code = denial.code(), "not let in");
             }
         })

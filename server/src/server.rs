@@ -94,12 +94,12 @@ pub async fn serve(config: Config) -> Result<Server, ServeError> {
     if config.tls == Tls::Plain && !config.listen.ip().is_loopback() {
         return Err(ServeError::PlainBeyondLoopback { address: config.listen });
     }
-    let Config { listen, data, tls, limits, password_cost, faults } = config;
+    let Config { listen, data, tls, limits, logins, faults } = config;
     let listener = bind(listen).await.map_err(|source| ServeError::Listen { address: listen, source })?;
     let address = listener.local_addr().map_err(|source| ServeError::Listen { address: listen, source })?;
     let opened = task::spawn_blocking(move || -> Result<_, ServeError> {
         let storage = Sqlite::open(&data)?;
-        let accounts = Accounts::open_with(&data, password_cost)?;
+        let accounts = Accounts::open_with(&data, logins)?;
         Ok((storage, accounts, protection(&tls, &data, listen)?))
     });
     let (storage, accounts, protection) =

@@ -8,7 +8,7 @@ use backscroll::model::{ConversationConfig, ConversationId, Credentials, Partici
 use backscroll::store::Store;
 use backscroll::sync::{LinkState, Settings};
 use backscroll::{Config, Messenger};
-use backscroll_server::{Accounts, PasswordCost, serve};
+use backscroll_server::{Accounts, LoginRules, serve};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -150,12 +150,12 @@ fn killed_at_any_instant_nothing_is_lost_and_nothing_doubled() {
     let folder = tempfile::tempdir().expect("a folder");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build().expect("threads");
     let data = folder.path().join("server");
-    let accounts = Accounts::open_with(&data, PasswordCost::Testing).expect("accounts");
+    let accounts = Accounts::open_with(&data, LoginRules::for_tests()).expect("accounts");
     for name in ["alice", "bob"] {
         accounts.add(&user(name), name, &Secret::new(name)).expect("an account");
     }
     let mut server = backscroll_server::Config::new((Ipv4Addr::LOCALHOST, 0).into(), &data);
-    server.password_cost = PasswordCost::Testing;
+    server.logins = LoginRules::for_tests();
     let server = runtime.block_on(serve(server)).expect("a server");
 
     let (conversation, bob) = runtime.block_on(async {

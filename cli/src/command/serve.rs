@@ -4,9 +4,10 @@ use crate::args::Serve;
 use crate::failure::Failure;
 use crate::render::Out;
 use backscroll::model::{Secret, UserName};
-use backscroll_server::{AccountError, Accounts, Config, Tls, serve};
+use backscroll_server::{AccountError, Accounts, Config, LoginRules, Tls, serve};
 use serde_json::json;
 use std::path::Path;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(serde::Deserialize)]
@@ -19,10 +20,17 @@ struct NewAccount {
 }
 
 pub(crate) async fn run(out: Out, typed: Serve) -> Result<(), Failure> {
+    let logins = LoginRules {
+        one_time_keys: !typed.no_one_time_keys,
+        access_token_life: Duration::from_secs(typed.access_token_life),
+        refresh_token_life: Duration::from_secs(typed.refresh_token_life),
+        ..LoginRules::default()
+    };
     if let Some(file) = &typed.users {
-        make_accounts(&typed.data, file)?;
+        make_accounts(&typed.data, file, logins.clone())?;
     }
     let mut config = Config::new(typed.listen, &typed.data);
+    config.logins = logins;
     config.tls = match (typed.tls_cert, typed.tls_key) {
         (Some(certificate), Some(key)) => Tls::Files { certificate, key },
         _ if typed.plain => Tls::Plain,
@@ -49,7 +57,7 @@ pub(crate) async fn run(out: Out, typed: Serve) -> Result<(), Failure> {
     out.say("stopped")
 }
 
-fn make_accounts(data: &Path, file: &Path) -> Result<(), Failure> {
+fn make_accounts(data: &Path, file: &Path, logins: LoginRules) -> Result<(), Failure> {
     let fault = |what: String| Failure::environment(format!("{}: {what}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|error| fault(error.to_string()))?;
     let wanted: Vec<NewAccount> = serde_json::from_str(&text).map_err(|error| {
@@ -57,7 +65,7 @@ fn make_accounts(data: &Path, file: &Path) -> Result<(), Failure> {
         fault(format!("no JSON array of accounts at line {}, column {}", error.line(), error.column()))
             .hint(r#"[{"name":"alice@chat.acme","password":"…","display_name":"Alice"}]"#)
     })?;
-    let accounts = Accounts::open(data)?;
+    let accounts = Accounts::open_with(data, logins)?;
     for account in wanted {
         match accounts.add(&UserName::new(&account.name), &account.display_name, &account.password) {
             Ok(_) | Err(AccountError::Exists(_)) => {}

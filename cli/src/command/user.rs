@@ -38,15 +38,19 @@ pub(crate) fn run(out: Out, action: UserAction) -> Result<(), Failure> {
         UserAction::List { data } => {
             let accounts = accounts_of(&data)?.list()?;
             let rows = accounts.into_iter().map(|account| {
-                let cells = vec![account.id.to_string(), account.name.to_string(), harmless(&account.display_name)];
+                let state = if account.frozen { "frozen" } else { "" };
+                let (id, name) = (account.id.to_string(), account.name.to_string());
+                let cells = vec![id, name, harmless(&account.display_name), state.to_owned()];
                 let object = json!({
                     "type": "user", "user": account.name.as_str(), "user_id": account.id,
-                    "display_name": account.display_name,
+                    "display_name": account.display_name, "frozen": account.frozen,
                 });
                 (cells, object)
             });
-            out.rows(&["id", "name", "display name"], rows.collect(), "no accounts")
+            out.rows(&["id", "name", "display name", "state"], rows.collect(), "no accounts")
         }
+        UserAction::Freeze { data, name } => set_frozen(out, &data, &name, true),
+        UserAction::Unfreeze { data, name } => set_frozen(out, &data, &name, false),
         UserAction::Remove { data, name } => {
             let name = UserName::new(&name);
             accounts_of(&data)?.remove(&name)?;
@@ -54,4 +58,11 @@ pub(crate) fn run(out: Out, action: UserAction) -> Result<(), Failure> {
             out.say(format!("{name} is removed"))
         }
     }
+}
+
+fn set_frozen(out: Out, data: &Path, name: &str, frozen: bool) -> Result<(), Failure> {
+    let name = UserName::new(name);
+    accounts_of(data)?.set_frozen(&name, frozen)?;
+    out.object(json!({"type": "user", "user": name.as_str(), "frozen": frozen}))?;
+    out.say(if frozen { format!("{name} can no longer log in") } else { format!("{name} can log in again") })
 }

@@ -8,7 +8,7 @@ use backscroll::model::{
 use backscroll::protocol::{Push, Request, UserKey};
 use backscroll_server::hub::Outcome;
 use backscroll_server::storage::{Memory, Sqlite, Storage};
-use backscroll_server::{Accounts, PasswordCost};
+use backscroll_server::{Accounts, LoginRules};
 use fastrand::Rng;
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -145,7 +145,7 @@ fn run<S: Storage>(storage: S, seed: u64) -> (Vec<Line>, World<S>) {
 }
 
 fn sqlite(data: &std::path::Path) -> Sqlite {
-    let accounts = Accounts::open_with(data, PasswordCost::Testing).unwrap();
+    let accounts = Accounts::open_with(data, LoginRules::for_tests()).unwrap();
     for (id, name) in [(ALICE, "alice"), (BOB, "bob"), (CAROL, "carol"), (DAVE, "dave")] {
         let name = UserName::new(&format!("{name}@chat.acme"));
         assert_eq!(accounts.add(&name, "", &Secret::new("x")).unwrap(), id);

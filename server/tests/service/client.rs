@@ -3,9 +3,9 @@
 use backscroll::model::{RequestId, Secret, Tokens, UserName};
 use backscroll::protocol::{
     ClientChat, ClientFrame, ClientRpc, LoginOptions, Push, Request, ServerChat, ServerFrame, ServerRpc, decode_server,
-    encode_client,
+    encode_client, one_time_key_answer, password_hash,
 };
-use backscroll_server::{Config, PasswordCost, Server, serve};
+use backscroll_server::{Config, LoginRules, Server, serve};
 use futures_util::{SinkExt, StreamExt};
 use std::collections::VecDeque;
 use std::path::Path;
@@ -34,7 +34,7 @@ pub(crate) const NAMES: [&str; 4] = ["alice@chat.acme", "bob@chat.acme", "carol@
 
 pub(crate) fn config(data: &Path) -> Config {
     let mut config = Config::new("127.0.0.1:0".parse().unwrap(), data);
-    config.password_cost = PasswordCost::Testing;
+    config.logins = LoginRules::for_tests();
     config
 }
 
@@ -119,6 +119,24 @@ impl Client {
             ServerRpc::RefreshFailed { code } => Err(code),
             other => panic!("no answer to a refresh: {other:?}"),
         }
+    }
+
+    /// Asks for a one-time key.
+    pub(crate) async fn key(&mut self, name: &str) -> Result<Secret, i64> {
+        self.rpc(ClientRpc::GenerateOneTimeKey { user: UserName::new(name) }).await;
+        match self.call().await {
+            ServerRpc::LoginFailed { code: 302, extra: Some(key) } => Ok(key),
+            ServerRpc::LoginFailed { code, extra: None } => Err(code),
+            other => panic!("no answer to the wish for a key: {other:?}"),
+        }
+    }
+
+    /// Answers a one-time key with what this password makes of it.
+    pub(crate) async fn answer_key(&mut self, name: &str, key: &Secret, password: &str) -> Result<Tokens, i64> {
+        let user = UserName::new(name);
+        let hash = one_time_key_answer(key, &password_hash(&user, &Secret::new(password)));
+        self.rpc(ClientRpc::LoginOneTimeKey { user, hash, options: LoginOptions::default() }).await;
+        self.login_answer().await
     }
 
     async fn login_answer(&mut self) -> Result<Tokens, i64> {

@@ -3,8 +3,8 @@
 use crate::chat::create;
 use crate::client::{Client, NAMES, PASSWORD, config, start, start_with};
 use backscroll::model::{Secret, UserName};
-use backscroll::protocol::{ClientRpc, Request, ServerRpc, UserKey};
-use backscroll_server::{AccountError, Accounts, PasswordCost, Server, Tls};
+use backscroll::protocol::{ClientRpc, LoginOptions, Request, ServerRpc, UserKey};
+use backscroll_server::{AccountError, Accounts, LoginRules, Server, Tls};
 use rusqlite::Connection;
 use std::path::Path;
 
@@ -87,7 +87,7 @@ async fn a_new_password_ends_every_session() {
     let data = tempfile::tempdir().unwrap();
     let (server, _, tokens) = start_and_log_in(data.path()).await;
     // As another process does it, with the server running.
-    let accounts = Accounts::open_with(data.path(), PasswordCost::Testing).unwrap();
+    let accounts = Accounts::open_with(data.path(), LoginRules::for_tests()).unwrap();
     accounts.set_password(&UserName::new(NAMES[0]), &Secret::new("new")).unwrap();
     let mut client = Client::connect(&server).await;
     assert_eq!(client.access_token(NAMES[0], &tokens.access).await.unwrap_err(), 401);
@@ -100,7 +100,7 @@ async fn a_new_password_ends_every_session() {
 async fn accounts_come_and_go_while_the_server_runs() {
     let data = tempfile::tempdir().unwrap();
     let server = start(data.path()).await;
-    let accounts = Accounts::open_with(data.path(), PasswordCost::Testing).unwrap();
+    let accounts = Accounts::open_with(data.path(), LoginRules::for_tests()).unwrap();
     let (erin, password) = (UserName::new("erin@chat.acme"), Secret::new("pass"));
     assert_eq!(accounts.add(&erin, "Erin", &password).unwrap().get(), 105);
     assert!(matches!(accounts.add(&erin, "", &password), Err(AccountError::Exists(_))));
@@ -119,7 +119,7 @@ async fn accounts_come_and_go_while_the_server_runs() {
 #[test]
 fn names_and_passwords_are_checked() {
     let data = tempfile::tempdir().unwrap();
-    let accounts = Accounts::open_with(data.path(), PasswordCost::Testing).unwrap();
+    let accounts = Accounts::open_with(data.path(), LoginRules::for_tests()).unwrap();
     let password = Secret::new("x");
     for name in [
         "",
@@ -159,7 +159,8 @@ async fn what_is_not_offered_is_refused_or_ignored() {
     let data = tempfile::tempdir().unwrap();
     let server = start(data.path()).await;
     let mut client = Client::connect(&server).await;
-    client.rpc(ClientRpc::GenerateOneTimeKey { user: UserName::new(NAMES[0]) }).await;
+    let (user, code) = (UserName::new(NAMES[0]), Secret::new("1234"));
+    client.rpc(ClientRpc::LoginSecondStage { user, code, options: LoginOptions::default() }).await;
     assert!(matches!(client.call().await, ServerRpc::LoginFailed { code: 500, .. }));
     client.rpc(ClientRpc::RegisterPushToken(Secret::new("x"))).await;
     client.text(r#"{"name":"createCall","params":[1]}"#).await;
@@ -179,4 +180,77 @@ async fn links_without_tls_stay_on_this_machine() {
     assert_eq!((server.url(), server.certificate()), (format!("ws://{}/platform", server.address()), None));
     let stream = tokio::net::TcpStream::connect(server.address()).await.unwrap();
     tokio_tungstenite::client_async(server.url(), stream).await.unwrap();
+}
+
+/// The password does not travel, a key works once, and a new one voids the one before.
+#[tokio::test]
+async fn a_one_time_key_is_answered_once() {
+    let data = tempfile::tempdir().unwrap();
+    let server = start(data.path()).await;
+    let mut client = Client::connect(&server).await;
+    assert_eq!(client.key("mallory@chat.acme").await.unwrap_err(), 404);
+    let first = client.key(NAMES[0]).await.unwrap();
+    let second = client.key(NAMES[0]).await.unwrap();
+    assert_ne!(first, second);
+    assert_eq!(client.answer_key(NAMES[0], &first, PASSWORD).await.unwrap_err(), 401, "voided, and now spent");
+    assert_eq!(client.answer_key(NAMES[0], &second, PASSWORD).await.unwrap_err(), 401);
+    let key = client.key(NAMES[0]).await.unwrap();
+    assert_eq!(client.answer_key(NAMES[1], &key, PASSWORD).await.unwrap_err(), 401, "somebody else's");
+    // Another link may answer: the key belongs to the account.
+    let mut other = Client::connect(&server).await;
+    other.answer_key(NAMES[0], &key, PASSWORD).await.unwrap();
+    create(&mut other, &[102]).await;
+    assert_eq!(client.answer_key(NAMES[0], &key, PASSWORD).await.unwrap_err(), 401, "spent");
+    let key = client.key(NAMES[0]).await.unwrap();
+    assert_eq!(client.answer_key(NAMES[0], &key, "wrong").await.unwrap_err(), 401);
+}
+
+#[tokio::test]
+async fn a_server_without_one_time_keys_says_so_and_keeps_no_hash_for_them() {
+    let data = tempfile::tempdir().unwrap();
+    let mut config = config(data.path());
+    config.logins.one_time_keys = false;
+    let server = start_with(config).await;
+    let mut client = Client::connect(&server).await;
+    assert_eq!(client.key(NAMES[0]).await.unwrap_err(), 500);
+    client.password(NAMES[0], PASSWORD).await.unwrap();
+    server.stop().await;
+    // Turned on later, the first login by password makes them possible.
+    let server = start(data.path()).await;
+    let mut client = Client::connect(&server).await;
+    assert_eq!(client.key(NAMES[0]).await.unwrap_err(), 500);
+    Client::log_in(&server, NAMES[0]).await;
+    let key = client.key(NAMES[0]).await.unwrap();
+    client.answer_key(NAMES[0], &key, PASSWORD).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_frozen_account_logs_in_by_nothing_until_it_is_let_again() {
+    let data = tempfile::tempdir().unwrap();
+    let (server, _, tokens) = start_and_log_in(data.path()).await;
+    let name = UserName::new(NAMES[0]);
+    server.accounts().set_frozen(&name, true).unwrap();
+    let mut client = Client::connect(&server).await;
+    assert_eq!(client.password(NAMES[0], PASSWORD).await.unwrap_err(), 403);
+    assert_eq!(client.password(NAMES[0], "wrong").await.unwrap_err(), 401, "a stranger is not told");
+    assert_eq!(client.access_token(NAMES[0], &tokens.access).await.unwrap_err(), 403);
+    assert_eq!(client.refresh(NAMES[0], &tokens.refresh).await.unwrap_err(), 403);
+    let key = client.key(NAMES[0]).await.unwrap();
+    assert_eq!(client.answer_key(NAMES[0], &key, PASSWORD).await.unwrap_err(), 403);
+    server.accounts().set_frozen(&name, false).unwrap();
+    client.access_token(NAMES[0], &tokens.access).await.unwrap();
+}
+
+#[tokio::test]
+async fn tokens_live_as_long_as_the_server_was_told() {
+    let data = tempfile::tempdir().unwrap();
+    let mut config = config(data.path());
+    config.logins.access_token_life = std::time::Duration::ZERO;
+    config.logins.refresh_token_life = std::time::Duration::from_secs(60);
+    let server = start_with(config).await;
+    let mut client = Client::connect(&server).await;
+    let tokens = client.password(NAMES[0], PASSWORD).await.unwrap();
+    assert_eq!((tokens.access_expires_s, tokens.refresh_expires_s), (0, 60));
+    assert_eq!(client.access_token(NAMES[0], &tokens.access).await.unwrap_err(), 701);
+    client.refresh(NAMES[0], &tokens.refresh).await.unwrap();
 }

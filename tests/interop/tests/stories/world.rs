@@ -4,7 +4,7 @@ use crate::browser::Page;
 use backscroll::model::{ConversationConfig, Credentials, Participant, Secret, UserId, UserName};
 use backscroll::sync::{LinkState, Settings};
 use backscroll::{Config, Conversation, Error, Messenger, MessengerEvent, Sending};
-use backscroll_server::{Accounts, Faults, PasswordCost, Server, serve};
+use backscroll_server::{Accounts, Faults, LoginRules, Server, serve};
 use futures_util::StreamExt;
 use serde_json::json;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -30,7 +30,7 @@ impl World {
     pub(crate) async fn with_users(names: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let mut world = Self { folder, address: (Ipv4Addr::LOCALHOST, 0).into(), server: None };
-        let accounts = Accounts::open_with(&world.data(), PasswordCost::Testing).unwrap();
+        let accounts = Accounts::open_with(&world.data(), LoginRules::for_tests()).unwrap();
         for name in names {
             accounts.add(&user_name(name), name, &password(name)).unwrap();
         }
@@ -45,7 +45,7 @@ impl World {
     /// Starts the server where it was.
     pub(crate) async fn start_server(&mut self) {
         let mut config = backscroll_server::Config::new(self.address, self.data());
-        config.password_cost = PasswordCost::Testing;
+        config.logins = LoginRules::for_tests();
         let server = serve(config).await.unwrap();
         self.address = server.address();
         self.server = Some(server);

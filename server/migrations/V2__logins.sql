@@ -1,0 +1,7 @@
+-- One-time keys, and accounts that may not log in for a while.
+
+-- What a one-time key is answered with: MD5(user:voximplant.com:password) in hexadecimal digits, which is as good as the
+-- password to whoever reads it. NULL where the server does not keep it, or has not seen the password since it does.
+ALTER TABLE account ADD COLUMN one_time_hash TEXT;
+
+ALTER TABLE account ADD COLUMN frozen INTEGER NOT NULL DEFAULT 0 CHECK (frozen IN (0, 1));
