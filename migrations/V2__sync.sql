@@ -18,7 +18,7 @@ CREATE TABLE public_conversation (
 CREATE TABLE lease (
     id          INTEGER PRIMARY KEY CHECK (id = 1),
     generation  INTEGER NOT NULL CHECK (generation >= 0),
-    process     INTEGER CHECK (process >= 0),                   -- NULL when the last holder gave it back
+    process     INTEGER CHECK (process >= 0),                   -- NULL before the first holder
     program     TEXT,
     since       INTEGER,                                        -- UNIX seconds, by the clock of the machine
     CHECK ((process IS NULL) = (program IS NULL) AND (process IS NULL) = (since IS NULL))

@@ -5,12 +5,14 @@
 //! transaction of a holder reads it, and keeps nothing once it is not the one of that holder. So whoever raises the
 //! generation is the holder from that commit on, even when the earlier one still believes to be, is stopped or hangs.
 
+use super::connections::Reader;
 use super::error::{Doing, StoreError};
 use super::value::Columns;
 use crate::model::Timestamp;
 use rusqlite::{Connection, params};
 use std::fmt;
 use std::fs::{File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The process that syncs a store.
@@ -30,11 +32,23 @@ impl fmt::Display for Holder {
     }
 }
 
+/// What a process is to a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It talks to the server and writes what that tells.
+    Syncing,
+    /// Another one does: this one reads, and adds to the outbox.
+    Following {
+        /// Who syncs, as far as known.
+        holder: Option<Holder>,
+    },
+}
+
 /// What the row says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Row {
     pub(super) generation: u64,
-    /// `None` when the last holder gave the lease back.
+    /// Who took it last, alive or not; `None` before the first.
     pub(super) holder: Option<Holder>,
 }
 
@@ -81,17 +95,6 @@ pub(super) fn take(connection: &Connection) -> Result<u64, StoreError> {
         .doing("take the lease")
 }
 
-/// Takes the name of this process away again, unless somebody else holds the lease by now.
-pub(super) fn give_back(connection: &Connection, generation: u64) -> Result<(), StoreError> {
-    connection
-        .execute(
-            "UPDATE lease SET process = NULL, program = NULL, since = NULL WHERE id = 1 AND generation = ?1",
-            [generation.cast_signed()],
-        )
-        .map(drop)
-        .doing("give the lease back")
-}
-
 fn own_program() -> String {
     let path = std::env::current_exe().ok();
     let name = path.as_deref().and_then(Path::file_name);
@@ -107,20 +110,28 @@ pub(super) struct Lock {
 impl Lock {
     /// Tries to lock the file beside the store; `None` when another process, or another store of this one, has it.
     pub(super) fn try_take(store: &Path) -> Result<Option<Self>, StoreError> {
-        let (path, file) = open_beside(store)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _locked: file })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(source)) => Err(StoreError::File { path, source }),
+        let path = beside(store);
+        match super::schema::private_file().create(true).truncate(false).open(&path) {
+            Ok(file) => match file.try_lock() {
+                Ok(()) => Ok(Some(Self { _locked: file })),
+                Err(TryLockError::WouldBlock) => Ok(None),
+                Err(TryLockError::Error(source)) => Err(StoreError::File { path, source }),
+            },
+            Err(source) => Err(StoreError::File { path, source }),
         }
     }
 
-    /// Returns whether anybody holds the lock right now, without waiting for it.
+    /// Returns whether anybody holds the lock right now, without waiting for it and without making the file.
     ///
     /// Looking takes a share of it for an instant: a process that opens the store in that instant follows, until
     /// it tries again.
     pub(super) fn is_taken(store: &Path) -> Result<bool, StoreError> {
-        let (path, file) = open_beside(store)?;
+        let path = beside(store);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(source) => return Err(StoreError::File { path, source }),
+        };
         match file.try_lock_shared() {
             Ok(()) => Ok(false),
             Err(TryLockError::WouldBlock) => Ok(true),
@@ -129,13 +140,22 @@ impl Lock {
     }
 }
 
-/// Opens the file that carries the lock. It is one of our own, as SQLite's locks belong to single transactions.
-fn open_beside(store: &Path) -> Result<(PathBuf, File), StoreError> {
+/// Returns the file that carries the lock. It is one of our own, as SQLite's locks belong to single transactions.
+fn beside(store: &Path) -> PathBuf {
     let mut name = store.as_os_str().to_owned();
     name.push(".lock");
-    let path = PathBuf::from(name);
-    match super::schema::private_file().create(true).truncate(false).open(&path) {
-        Ok(file) => Ok((path, file)),
-        Err(source) => Err(StoreError::File { path, source }),
+    name.into()
+}
+
+/// Returns who syncs a store that is not open here; `None` when nobody does, or when that cannot be read.
+pub(super) fn holder_of(path: &Path, vfs: Option<&str>) -> Option<Holder> {
+    let connection = super::schema::open_read_only(path, vfs).ok()?;
+    read(&connection).ok()?.holder
+}
+
+impl Reader<'_> {
+    /// Returns who synced the store last, alive or not.
+    pub(super) fn last_holder(&self) -> Result<Option<Holder>, StoreError> {
+        Ok(read(self.connection)?.holder)
     }
 }

@@ -46,6 +46,7 @@ impl Core {
             Ok(
                 Reply::Done
                 | Reply::LoggedIn(..)
+                | Reply::OneTimeKey(_)
                 | Reply::Conversations(_)
                 | Reply::Users(_)
                 | Reply::Events(_)
