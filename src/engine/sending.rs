@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// How an outbox entry ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Ending {
     /// Done, with the event that did it, as far as it is at hand.
     Settled(OutboxEntry, Option<Event>),

@@ -7,9 +7,6 @@ use super::value::{Checksum, Columns};
 use crate::model::{ClientToken, ErrorCode, MessagingError, OutboxEntry, OutboxState, RequestId, Settlement};
 use rusqlite::{Connection, Row, params};
 
-/// How many settled entries are kept, the newest, so that a late question finds its answer.
-pub(super) const SETTLED_KEPT: i64 = 256;
-
 /// The columns of `outbox` in the order that [`entry_of`] reads and [`set`] writes.
 macro_rules! outbox_columns {
     () => {
@@ -56,15 +53,6 @@ pub(super) fn set(connection: &Connection, entry: &OutboxEntry) -> Result<(), St
             ])
         })
         .doing(DOING)?;
-    if entry.state == OutboxState::Settled {
-        connection
-            .prepare_cached(
-                "DELETE FROM outbox WHERE state = 3 AND position <=
-                     (SELECT position FROM outbox WHERE state = 3 ORDER BY position DESC LIMIT 1 OFFSET ?1)",
-            )
-            .and_then(|mut prune| prune.execute([SETTLED_KEPT]))
-            .doing(DOING)?;
-    }
     Ok(())
 }
 

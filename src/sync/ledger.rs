@@ -30,6 +30,8 @@ pub(super) struct Track {
     pub(super) uber: bool,
     pub(super) coverage: Ranges,
     pub(super) last_activity: Timestamp,
+    /// The own read mark: the server's, or ours on its way.
+    pub(super) own_read: Sequence,
     /// Whether the head was compared on the present link.
     pub(super) compared: bool,
     /// Ranges asked for and not yet answered.
@@ -50,6 +52,7 @@ impl Track {
             uber: false,
             coverage: Ranges::new(),
             last_activity: Timestamp::default(),
+            own_read: Sequence::ZERO,
             compared: false,
             asked: BTreeSet::new(),
             refused: false,
@@ -120,6 +123,7 @@ impl Ledger {
                 uber: conversation.uber,
                 coverage: conversation.coverage,
                 last_activity: conversation.last_activity,
+                own_read: conversation.own_read,
                 ..Track::new(conversation.membership)
             };
             ledger.tracks.insert(id, track);
@@ -171,6 +175,11 @@ impl Ledger {
     /// These conversations come first from now on.
     pub(super) fn set_focus(&mut self, focus: Vec<ConversationId>) {
         self.focus = focus;
+    }
+
+    /// A conversation on screen got its real id.
+    pub(super) fn rename_focus(&mut self, provisional: ConversationId, made: ConversationId) {
+        self.focus.iter_mut().filter(|id| **id == provisional).for_each(|id| *id = made);
     }
 
     pub(super) fn focus(&self) -> &[ConversationId] {
@@ -290,6 +299,7 @@ mod tests {
                     uber: false,
                     coverage: Ranges::new(),
                     last_activity: Timestamp(i64::try_from(*n).expect("small")),
+                    own_read: Sequence::ZERO,
                 })
                 .collect(),
         )

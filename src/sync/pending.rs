@@ -24,6 +24,8 @@ pub(super) enum Purpose {
     Volatile(CommandId),
     /// An entry of the outbox.
     Outbox(ClientToken),
+    /// The description of a conversation that an entry of the outbox has to know.
+    Fact(ClientToken),
 }
 
 /// An answer of one frame a conversation, in any order.

@@ -98,7 +98,7 @@ impl Shell {
                 }
                 Output::HangUp(link) => assert_eq!(self.link.take(), Some(*link)),
                 Output::Signal(Signal::Link(state)) => self.state = state.clone(),
-                Output::Write(_) | Output::Send(..) | Output::Answer(..) | Output::Signal(_) => {}
+                Output::Write(_) | Output::Send(..) | Output::Load(_) | Output::Answer(..) | Output::Signal(_) => {}
             }
         }
         outputs
@@ -224,6 +224,7 @@ fn requests(outputs: &[Output]) -> Vec<(RequestId, Request)> {
         | Output::Write(_)
         | Output::Dial(..)
         | Output::HangUp(_)
+        | Output::Load(_)
         | Output::Answer(..)
         | Output::Signal(_) => None,
     });

@@ -5,7 +5,7 @@ use super::{Accepted, Flavour, Packet, World};
 use backscroll::model::{Credentials, Intent, Secret, Sequence, ServerAddress, Uptime, UserId};
 use backscroll::protocol::RateLimit;
 use backscroll::sync::{Command, CommandId, Core, Input, LinkId, LinkState, Output, Reply, Settings, Signal, Write};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// A process and the file it works on.
@@ -79,8 +79,8 @@ impl World {
             println!("{:?} device {index} <- {}", self.now, brief(&format!("{input:?}")));
         }
         let Some(core) = self.devices[index].core.as_mut() else { return Ok(()) };
-        let outputs = core.handle(now, input);
-        for output in outputs {
+        let mut outputs = VecDeque::from(core.handle(now, input));
+        while let Some(output) = outputs.pop_front() {
             if self.chance(self.faults.kill) {
                 self.struck.kills += 1;
                 self.kill(index);
@@ -113,6 +113,12 @@ impl World {
                     self.sever(conn);
                 }
                 Output::Send(link, frame) => self.send(index, link, frame)?,
+                Output::Load(load) => {
+                    let device = &mut self.devices[index];
+                    let found = device.disk.message(load.conversation, load.message);
+                    let core = device.core.as_mut().expect("it lives");
+                    outputs.extend(core.handle(now, Input::Loaded(load.token, found)));
+                }
                 Output::Answer(id, reply) => {
                     if !self.devices[index].waiting.remove(&id) {
                         return Err(format!("command {id:?} was answered twice"));

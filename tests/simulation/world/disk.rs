@@ -1,8 +1,8 @@
 //! What a device keeps: the core's writes applied to maps, and checked as they come.
 
 use backscroll::model::{
-    ClientToken, Conversation, ConversationId, Event, Membership, OutboxEntry, OutboxState, Ranges, Sequence,
-    SequenceRange, Session, Timestamp, User, UserId,
+    ClientToken, Conversation, ConversationId, Event, Membership, Message, MessageId, OutboxEntry, OutboxState, Ranges,
+    Sequence, SequenceRange, Session, Timestamp, User, UserId, fold_messages, without_token,
 };
 use backscroll::sync::{SavedConversation, SavedState, Write};
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ pub(crate) struct Held {
     pub(crate) events: BTreeMap<Sequence, Event>,
     pub(crate) coverage: Ranges,
     pub(crate) holes: Ranges,
+    own_read: Sequence,
     last_activity: Timestamp,
 }
 
@@ -32,6 +33,7 @@ impl Disk {
     /// Applies one transaction, and checks that the file then holds what it claims.
     pub(crate) fn apply(&mut self, writes: Vec<Write>) -> Result<(), String> {
         let mut touched = Vec::new();
+        let me = self.me();
         for write in writes {
             match write {
                 Write::Session(session) => self.session = Some(session),
@@ -42,6 +44,8 @@ impl Disk {
                     let held = self.conversations.entry(conversation.id).or_default();
                     held.head = held.head.max(conversation.last_sequence);
                     held.last_activity = held.last_activity.max(conversation.last_update);
+                    let own = me.and_then(|me| conversation.participant(me));
+                    held.own_read = held.own_read.max(own.map_or(Sequence::ZERO, |own| own.last_read));
                     held.description = Some(conversation);
                 }
                 Write::Membership(id, membership) => {
@@ -70,9 +74,13 @@ impl Disk {
                     self.conversations.entry(id).or_default().holes.insert(range);
                     touched.push(id);
                 }
-                // Marks are checked by the tests of the store; nothing here reads them.
-                Write::ReadMark { .. }
-                | Write::Subscriptions(_)
+                Write::ReadMark { conversation, user, sequence } => {
+                    if self.me() == Some(user) {
+                        self.conversations.entry(conversation).or_default().own_read = sequence;
+                    }
+                }
+                // Lists are checked by the tests of the store; nothing here reads them.
+                Write::Subscriptions(_)
                 | Write::Subscribed(_)
                 | Write::Unsubscribed(_)
                 | Write::PublicConversations(_) => {}
@@ -88,6 +96,17 @@ impl Disk {
             }
         }
         touched.iter().try_for_each(|id| self.check(*id))
+    }
+
+    fn me(&self) -> Option<UserId> {
+        self.session.as_ref()?.user_id
+    }
+
+    /// A message as it is held, with our own token out of sight.
+    pub(crate) fn message(&self, conversation: ConversationId, message: MessageId) -> Option<Message> {
+        let held = self.conversations.get(&conversation)?;
+        let found = fold_messages(held.events.values()).into_iter().find(|found| found.id == Some(message))?;
+        Some(Message { payload: without_token(found.payload.clone()), ..found })
     }
 
     /// L-2, L-4: what is covered is held or known to be a hole, and the other way round.
@@ -116,6 +135,7 @@ impl Disk {
             uber: held.description.as_ref().is_some_and(|described| described.uber),
             coverage: held.coverage.clone(),
             last_activity: held.last_activity,
+            own_read: held.own_read,
         });
         SavedState {
             session: self.session.clone(),
@@ -137,9 +157,13 @@ fn check_arrow(from: OutboxState, to: OutboxState) -> Result<(), String> {
     let allowed = match from {
         // A restarted process finds out by an event, or by a look, what it left as sending.
         Sending => true,
-        Queued => matches!(to, Sending | Settled | Failed),
+        // Merged, or named anew.
+        Queued => true,
         Uncertain => matches!(to, Queued | Settled | Failed | Sending),
-        Settled | Failed => false,
+        // Tried again by hand, named anew, or turned out to be done after all.
+        Failed => matches!(to, Queued | Failed | Settled),
+        // Of two copies of a message the first is the one.
+        Settled => matches!(to, Settled),
     };
     if allowed { Ok(()) } else { Err(format!("an entry went from {from:?} to {to:?}")) }
 }
