@@ -178,6 +178,14 @@ pub(super) fn holes(connection: &Connection, local: LocalId) -> Result<Vec<(Sequ
 }
 
 impl Reader<'_> {
+    /// Returns the positions of a conversation that were asked for and answered, or pushed; empty for an unknown one.
+    pub fn coverage(&self, conversation: ConversationId) -> Result<Ranges, StoreError> {
+        match self.local(conversation)? {
+            Some(local) => covered(self.connection, local),
+            None => Ok(Ranges::default()),
+        }
+    }
+
     /// Returns what is still to be fetched, of one conversation or of all, rising in each.
     pub fn gaps(&self, only: Option<ConversationId>) -> Result<Vec<(ConversationId, SequenceRange)>, StoreError> {
         let mut gaps = Vec::new();

@@ -88,9 +88,7 @@ pub(super) fn take(connection: &Connection) -> Result<u64, StoreError> {
             "UPDATE lease SET generation = generation + 1, process = ?1, program = ?2, since = unixepoch()
              WHERE id = 1 RETURNING generation",
         )
-        .and_then(|mut update| {
-            update.query_row(params![std::process::id(), own_program()], |row| row.get::<_, i64>(0))
-        })
+        .and_then(|mut update| update.query_row(params![std::process::id(), own_program()], |row| row.get::<_, i64>(0)))
         .map(i64::unsigned_abs)
         .doing("take the lease")
 }

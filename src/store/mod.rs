@@ -51,6 +51,7 @@ pub use self::lease::{Holder, Role};
 pub use self::messages::{Item, PAGE_MAX, Window};
 pub use self::people::Overview;
 pub use self::verify::Finding;
+pub use self::wish::Wished;
 pub use self::writer::{Standing, Ticket};
 
 use self::connections::Readers;

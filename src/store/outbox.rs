@@ -153,7 +153,7 @@ impl Reader<'_> {
         Ok(entries)
     }
 
-    /// Returns an entry; `None` for one that was never there, was taken back or was settled long ago.
+    /// Returns an entry, also one that another process wished for; `None` for one that was never there, was taken back or was settled long ago.
     pub fn entry(&self, token: ClientToken) -> Result<Option<OutboxEntry>, StoreError> {
         const DOING: &str = "read an outbox entry";
         let mut select = self
@@ -161,7 +161,10 @@ impl Reader<'_> {
             .prepare_cached(concat!("SELECT ", outbox_columns!(), " FROM outbox WHERE token = ?1"))
             .doing(DOING)?;
         let mut rows = select.query([token]).doing(DOING)?;
-        rows.next().doing(DOING)?.map(entry_of).transpose()
+        match rows.next().doing(DOING)? {
+            Some(row) => entry_of(row).map(Some),
+            None => Ok(self.wished_entries()?.into_iter().find(|entry| entry.token == token)),
+        }
     }
 
     fn entries(&self, sql: &str) -> Result<Vec<OutboxEntry>, StoreError> {

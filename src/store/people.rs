@@ -3,9 +3,7 @@
 use super::connections::Reader;
 use super::error::{Doing, StoreError};
 use super::value::Columns;
-use crate::model::{
-    ConversationId, Notification, OutboxState, PrivateUser, User, UserId, UserName,
-};
+use crate::model::{ConversationId, Notification, OutboxState, PrivateUser, User, UserId, UserName};
 use rusqlite::{Connection, Row, params};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -100,10 +100,8 @@ impl Reader<'_> {
     /// Returns the push tokens of the device, the oldest first.
     pub fn push_tokens(&self) -> Result<Vec<PushToken>, StoreError> {
         const DOING: &str = "read push tokens";
-        let mut select = self
-            .connection
-            .prepare_cached("SELECT id, token, wanted FROM push_token ORDER BY id")
-            .doing(DOING)?;
+        let mut select =
+            self.connection.prepare_cached("SELECT id, token, wanted FROM push_token ORDER BY id").doing(DOING)?;
         let mut rows = select.query([]).doing(DOING)?;
         let mut tokens = Vec::new();
         while let Some(row) = rows.next().doing(DOING)? {

@@ -5,9 +5,7 @@ use super::connections::Reader;
 use super::error::{Doing, StoreError};
 use super::intent::StoredIntent;
 use super::value::{Checksum, Columns};
-use crate::model::{
-    ClientToken, Intent, OutboxEntry, OutboxState, RequestId, Wish, WishAnswer, WishKind,
-};
+use crate::model::{ClientToken, Intent, OutboxEntry, OutboxState, RequestId, Wish, WishAnswer, WishKind};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeSet;
 
@@ -67,13 +65,26 @@ pub(super) fn answer(
     Ok(token)
 }
 
+/// How a wish of ours stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wished {
+    /// Nobody has taken it over yet.
+    Waits,
+    /// It was taken over, and this came of it.
+    Answered(WishAnswer),
+    /// It was never made, or was answered so long ago that it is forgotten.
+    Forgotten,
+}
+
 const SUBMIT: i64 = 0;
+const CANCEL: i64 = 1;
+const RETRY: i64 = 2;
 
 const fn kind_column(kind: &WishKind) -> i64 {
     match kind {
         WishKind::Submit(_) => SUBMIT,
-        WishKind::Cancel => 1,
-        WishKind::Retry => 2,
+        WishKind::Cancel => CANCEL,
+        WishKind::Retry => RETRY,
     }
 }
 
@@ -111,8 +122,8 @@ fn wish_of(row: &Row<'_>) -> Result<(u64, Wish), StoreError> {
             let stored: StoredIntent = serde_json::from_str(json).map_err(|_| columns.damaged("intent"))?;
             WishKind::Submit(Intent::from(stored))
         }
-        (1, None) => WishKind::Cancel,
-        (2, None) => WishKind::Retry,
+        (CANCEL, None) => WishKind::Cancel,
+        (RETRY, None) => WishKind::Retry,
         _ => return Err(columns.damaged("kind of a wish")),
     };
     let wish = Wish { token: columns.get(2, "token")?, kind, wished_at: columns.get(3, "time")? };
@@ -142,28 +153,42 @@ impl Reader<'_> {
         Ok(wishes)
     }
 
-    /// Returns what became of a wish: `None` when it is unknown or was forgotten, `Some(None)` while it waits.
-    pub fn wish_answer(&self, token: ClientToken, kind: &WishKind) -> Result<Option<Option<WishAnswer>>, StoreError> {
+    /// Returns what became of the wish for this entry.
+    pub fn submission(&self, token: ClientToken) -> Result<Wished, StoreError> {
+        self.wished(token, SUBMIT)
+    }
+
+    /// Returns what became of the wish to take this entry back.
+    pub fn cancellation(&self, token: ClientToken) -> Result<Wished, StoreError> {
+        self.wished(token, CANCEL)
+    }
+
+    /// Returns what became of the wish to try this entry again.
+    pub fn retrial(&self, token: ClientToken) -> Result<Wished, StoreError> {
+        self.wished(token, RETRY)
+    }
+
+    fn wished(&self, token: ClientToken, kind: i64) -> Result<Wished, StoreError> {
         const DOING: &str = "read the answer to a wish";
         let mut select = self
             .connection
             .prepare_cached("SELECT number, answer, entry FROM wish WHERE token = ?1 AND kind = ?2")
             .doing(DOING)?;
-        let mut rows = select.query(params![token, kind_column(kind)]).doing(DOING)?;
-        let Some(row) = rows.next().doing(DOING)? else { return Ok(None) };
+        let mut rows = select.query(params![token, kind]).doing(DOING)?;
+        let Some(row) = rows.next().doing(DOING)? else { return Ok(Wished::Forgotten) };
         let columns = Columns::new(row, "wish")?;
         let entry: Option<ClientToken> = columns.get(2, "token")?;
         match (columns.get::<Option<i64>>(1, "answer")?, entry) {
-            (None, None) => Ok(Some(None)),
-            (Some(0), Some(entry)) => Ok(Some(Some(WishAnswer::Accepted(entry)))),
-            (Some(1), None) => Ok(Some(Some(WishAnswer::Done))),
-            (Some(2), None) => Ok(Some(Some(WishAnswer::Refused))),
+            (None, None) => Ok(Wished::Waits),
+            (Some(0), Some(entry)) => Ok(Wished::Answered(WishAnswer::Accepted(entry))),
+            (Some(1), None) => Ok(Wished::Answered(WishAnswer::Done)),
+            (Some(2), None) => Ok(Wished::Answered(WishAnswer::Refused)),
             _ => Err(columns.damaged("answer to a wish")),
         }
     }
 
     /// Returns the entries that waiting wishes will become, behind all that the outbox holds.
-    pub(super) fn wished_entries(&self) -> Result<Vec<OutboxEntry>, StoreError> {
+    pub fn wished_entries(&self) -> Result<Vec<OutboxEntry>, StoreError> {
         let wishes = self.wishes()?;
         if wishes.is_empty() {
             return Ok(Vec::new());

@@ -468,7 +468,11 @@ impl Desk {
         if fresh < if idle { IDLE_CHECKPOINT } else { BUSY_CHECKPOINT } {
             return Ok(());
         }
-        let sql = if pages < WAITING_CHECKPOINT { "PRAGMA wal_checkpoint(PASSIVE)" } else { "PRAGMA wal_checkpoint(RESTART)" };
+        let sql = if pages < WAITING_CHECKPOINT {
+            "PRAGMA wal_checkpoint(PASSIVE)"
+        } else {
+            "PRAGMA wal_checkpoint(RESTART)"
+        };
         self.connection.query_row(sql, [], |_| Ok(())).doing("fold the log into the file")?;
         self.log.copied = pages;
         Ok(())

@@ -11,8 +11,8 @@ use super::{
     Command, CommandId, Input, LinkId, LinkState, Output, Query, Refusal, Reply, SavedState, Settings, Signal, Write,
 };
 use crate::model::{
-    ClientToken, ConversationId, Credentials, ErrorCode, MessagingError, OutboxEntry, RequestId, Secret, Session, Uptime,
-    UserId,
+    ClientToken, ConversationId, Credentials, ErrorCode, MessagingError, OutboxEntry, RequestId, Secret, Session,
+    Uptime, UserId,
 };
 use crate::protocol::{
     CONVERSATIONS_MAX, ClientChat, ClientFrame, ClientRpc, GREETING_TIMEOUT, REQUEST_TIMEOUT, Request, ServerFrame,

@@ -206,8 +206,7 @@ impl Core {
             (ServerRpc::RefreshFailed { code }, Phase::Ready) if self.is_renewing() => {
                 // The link is logged in all the same. Whether the session can go on shows at the next one.
                 let again = code == INTERNAL;
-                self.renewal =
-                    if again { Renewal::Due(self.now.after(RENEWAL_RETRY)) } else { Renewal::Unplanned };
+                self.renewal = if again { Renewal::Due(self.now.after(RENEWAL_RETRY)) } else { Renewal::Unplanned };
             }
             // Out of turn, or about calls: nothing to do, and proof of life already taken.
             (

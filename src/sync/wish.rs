@@ -1,8 +1,8 @@
 //! What processes that only follow want done: taken over from the file as if the application had said it here.
 
 use super::core::Core;
-use super::{CommandId, Refusal, Reply, Write, check_intent};
-use crate::model::{OutboxEntry, OutboxState, Wish, WishAnswer, WishKind};
+use super::{CommandId, Refusal, Reply, Write};
+use crate::model::{Wish, WishAnswer, WishKind};
 
 impl Core {
     /// Takes a wish over. The process that made it has accepted it: it ends in the outbox, whatever is wrong with it.
@@ -14,26 +14,7 @@ impl Core {
         }
         let (id, token) = (CommandId::of_wish(number), wish.token);
         match wish.kind {
-            WishKind::Submit(intent) => match check_intent(&intent) {
-                Ok(()) => self.submit(id, token, intent, wish.wished_at),
-                // Another version may have let it pass.
-                Err(error) => {
-                    let entry = OutboxEntry {
-                        token,
-                        position: self.outbox.next_position(),
-                        intent,
-                        state: OutboxState::Failed,
-                        request: self.fresh_request_id(),
-                        attempts: 0,
-                        queued_at: wish.wished_at,
-                        settlement: None,
-                        error: Some(error),
-                    };
-                    self.outbox.put(entry.clone());
-                    self.record(entry.clone());
-                    self.answer(id, Ok(Reply::Accepted(entry)));
-                }
-            },
+            WishKind::Submit(intent) => self.submit_wished(id, token, intent, wish.wished_at),
             WishKind::Cancel => self.cancel(id, token),
             WishKind::Retry => self.retry(id, token),
         }

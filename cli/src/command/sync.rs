@@ -79,7 +79,9 @@ async fn catch_up(out: Out, messenger: &Messenger, seconds: u64, follow: bool) -
             let state = messenger.connection().borrow().clone();
             let why = match state {
                 LinkState::SignedOut(_) => "nobody is logged in",
-                LinkState::Offline { .. } | LinkState::Connecting | LinkState::Paused => "there is no connection to the server",
+                LinkState::Offline { .. } | LinkState::Connecting | LinkState::Paused => {
+                    "there is no connection to the server"
+                }
                 LinkState::CatchingUp { .. } => "history is still being fetched",
                 LinkState::Live => "something still waits to be sent",
             };
