@@ -36,7 +36,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: UserAction,
     },
-    /// Make the stored session; the password comes from standard input or a prompt
+    /// Make the stored session; the password or token comes from standard input or a prompt
     Login {
         /// As in wss://127.0.0.1:8443/platform; may be left out after the first login
         #[arg(long, value_name = "URL")]
@@ -47,6 +47,8 @@ pub(crate) enum Command {
         /// A certificate to trust besides the public ones, in PEM
         #[arg(long, value_name = "FILE")]
         ca: Option<PathBuf>,
+        #[command(flatten)]
+        way: LoginWay,
     },
     /// End the stored session; history and outbox stay
     Logout,
@@ -236,4 +238,22 @@ pub(crate) enum ParticipantsAction {
         #[command(flatten)]
         wait: Wait,
     },
+}
+
+/// What is shown in place of the password.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct LoginWay {
+    /// Prove the password with a one-time key: it does not leave this machine
+    #[arg(long)]
+    pub(crate) one_time_key: bool,
+    /// Print a one-time key, and read the hash that answers it
+    #[arg(long)]
+    pub(crate) one_time_hash: bool,
+    /// Read an access token
+    #[arg(long)]
+    pub(crate) access_token: bool,
+    /// Read a refresh token; it is spent
+    #[arg(long)]
+    pub(crate) refresh_token: bool,
 }

@@ -67,23 +67,29 @@ impl From<Error> for Failure {
         match &error {
             Error::Store(store) => match &**store {
                 StoreError::InUse { .. } => Self::environment(text)
-                    .hint("another process writes to it; reading commands (messages, inspect, …) work all the same"),
+                    .hint("an older version of the program writes to it; reading commands work all the same"),
                 StoreError::Newer { .. } => Self::environment(text).hint("use the newer version of this tool"),
                 StoreError::NotAStore { .. } => Self::environment(text).hint("name another file with --store"),
                 _ => Self::environment(text),
             },
+            Error::Following { .. } => Self::environment(text)
+                .hint("end that one, or do it there; reading and writing messages works all the same"),
             Error::Refused(Refusal::Messaging(refusal)) => Self { refusal: Some(refusal.clone()), ..Self::no(text) },
             Error::Refused(Refusal::NoSession) => {
                 Self::environment(text).hint("log in first: backscroll --store FILE login --server URL --user NAME")
             }
             Error::Refused(Refusal::Login { code }) => {
                 let hint = match code {
-                    401 => "the password is wrong",
+                    401 => "the password or token is wrong",
                     403 => "the account is frozen",
                     404 => "there is no such user on this server",
+                    701 => "the token has expired",
                     _ => "the server said no; try again later",
                 };
                 Self::no(text).hint(hint)
+            }
+            Error::Refused(Refusal::SecondStage) => {
+                Self::no(text).hint("use an account without a second stage; this tool cannot give its code")
             }
             Error::Refused(Refusal::OtherUser { .. }) => {
                 Self::usage(text).hint("a store belongs to one user; name another file with --store")

@@ -85,7 +85,7 @@ async fn run(out: Out, Typed { store, command, .. }: Typed) -> Result<(), Failur
         }
         Command::Serve(typed) => serve::run(out, typed).await,
         Command::User { action } => user::run(out, action),
-        Command::Login { server, user, ca } => session::log_in(out, store, server, &user, ca).await,
+        Command::Login { server, user, ca, way } => session::log_in(out, store, server, &user, ca, &way).await,
         Command::Logout => session::log_out(out, store).await,
         Command::Sync { timeout, follow } => sync::run(out, store, timeout, follow).await,
         Command::Create { title, direct, public, uber, users, wait } => {

@@ -264,6 +264,8 @@ fn settling_event(reader: &Reader<'_>, entry: &OutboxEntry) -> Result<Option<Eve
         (None, Intent::RemoveMessage { message: MessageKey::Id(message), .. }) => {
             reader.message(conversation, *message)?.filter(|message| message.removed).map(|message| message.revision)
         }
+        // Likewise: nothing comes after the removal of a conversation.
+        (None, Intent::RemoveConversation(_)) => reader.conversation(conversation)?.map(|row| row.head),
         (None, _) => None,
     };
     let Some(range) = sequence.and_then(SequenceRange::single) else { return Ok(None) };

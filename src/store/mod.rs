@@ -211,6 +211,12 @@ impl Store {
     ///
     /// When the file, or the lock beside it, cannot be read.
     pub fn holder(&self) -> Result<Option<Holder>, StoreError> {
+        let own = self.standing().is_some_and(|standing| standing.borrow().role == Role::Syncing);
+        if own {
+            // Not yet written down, it would name the one before.
+            let holder = self.read(|reader| reader.last_holder())?;
+            return Ok(holder.filter(|holder| holder.process == std::process::id()));
+        }
         if lease::Lock::is_taken(self.path())? { self.read(|reader| reader.last_holder()) } else { Ok(None) }
     }
 

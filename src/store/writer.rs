@@ -495,7 +495,10 @@ fn commit(transaction: rusqlite::Transaction<'_>, changes: BTreeSet<Change>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Action, ConversationId, Event, EventBody, MessageContent, MessageId, Sequence, Timestamp};
+    use crate::model::{
+        Action, ConversationId, Event, EventBody, MessageContent, MessageId, Sequence, Timestamp, UserId,
+    };
+    use crate::store::Reader;
     use rusqlite::ErrorCode;
     use uuid::Uuid;
 
@@ -523,21 +526,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let options = OpenOptions::new(folder.path().join("store.db"));
         let mut desk = Desk::open(&options, false).unwrap();
-        let connection = &desk.connection;
-        let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-        connection.pragma_update_and_check(None, "max_page_count", pages + 20, |_| Ok(())).unwrap();
-        let (told, _) = broadcast::channel(1);
-        let mut desk = Desk { connection, number: 0, told };
-        let error = desk.transaction(&page(200)).unwrap_err();
+        let pages: i64 = desk.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        desk.connection.pragma_update_and_check(None, "max_page_count", pages + 20, |_| Ok(())).unwrap();
+        let error = desk.write(&page(200)).unwrap_err();
         assert!(error.is_transient(), "{error}");
         assert!(
             matches!(&error, StoreError::Sqlite { source, .. } if source.sqlite_error_code() == Some(ErrorCode::DiskFull))
         );
         let left: i64 = desk.connection.query_row("SELECT count(*) FROM conversation", [], |row| row.get(0)).unwrap();
         assert_eq!(left, 0);
-        assert_eq!(desk.transaction(&page(3)).unwrap().number, 1, "a little fits");
+        assert_eq!(desk.write(&page(3)).unwrap().number, 1, "a little fits");
         desk.connection.pragma_update_and_check(None, "max_page_count", 1_000_000, |_| Ok(())).unwrap();
-        assert_eq!(desk.transaction(&page(200)).unwrap().number, 2);
+        assert_eq!(desk.write(&page(200)).unwrap().number, 2);
         assert!(Reader::new(&desk.connection).verify().unwrap().iter().all(|found| found.what.contains("said to be")));
     }
 
@@ -545,8 +545,8 @@ mod tests {
     #[test]
     fn commits_wait_for_the_disk() {
         let folder = tempfile::tempdir().unwrap();
-        let (connection, _lease) = schema::open_writable(&OpenOptions::new(folder.path().join("store.db"))).unwrap();
-        let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        let desk = Desk::open(&OpenOptions::new(folder.path().join("store.db")), false).unwrap();
+        let synchronous: i64 = desk.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
         assert_eq!(synchronous, 2, "FULL");
     }
 }

@@ -284,11 +284,13 @@ impl Core {
         if complete {
             self.succeeded();
         }
-        for conversation in &heads.got {
-            self.outbox.advance_look(Lane::Conversation(conversation.id), Look::Asked, Look::CatchUp);
-        }
-        for id in &heads.waiting {
-            self.outbox.advance_look(Lane::Conversation(*id), Look::Asked, Look::AskHead);
+        if heads.decides {
+            for conversation in &heads.got {
+                self.outbox.advance_look(Lane::Conversation(conversation.id), Look::Asked, Look::CatchUp);
+            }
+            for id in &heads.waiting {
+                self.outbox.advance_look(Lane::Conversation(*id), Look::Asked, Look::AskHead);
+            }
         }
         // What was not described now is asked for once more at the next check of tails or login.
         if let Some(command) = heads.command {
@@ -337,7 +339,10 @@ impl Core {
             }
         } else if command.is_none() {
             let failures = self.ledger.disappointed(id, range, self.now, &mut self.rng);
-            if uber && !left && failures >= UBER_ATTEMPTS {
+            if failures >= UBER_ATTEMPTS && left {
+                // Somebody outside is shown less than there is, and need not be told so.
+                self.ledger.refused(id, range);
+            } else if failures >= UBER_ATTEMPTS && uber {
                 self.close_range(id, range, &missing, reason);
             }
         }
@@ -383,11 +388,13 @@ impl Core {
     }
 
     fn heads_refused(&mut self, heads: Heads, code: ErrorCode) {
-        let ids: Vec<ConversationId> = heads.waiting.into_iter().collect();
+        let ids: Vec<ConversationId> = heads.waiting.iter().copied().collect();
         match (code.class(), ids.as_slice()) {
             (ErrorClass::Never, [only]) => {
                 // Whatever is in the outbox for it will meet the same refusal, and show it.
-                self.outbox.advance_look(Lane::Conversation(*only), Look::Asked, Look::CatchUp);
+                if heads.decides {
+                    self.outbox.advance_look(Lane::Conversation(*only), Look::Asked, Look::CatchUp);
+                }
                 if code == ErrorCode::ConversationDeleted {
                     self.set_membership(*only, Membership::Removed);
                 }
@@ -395,14 +402,17 @@ impl Core {
             // One that may not be read spoils the answer for all: ask for them one by one.
             (ErrorClass::Never, _) => {
                 for id in ids {
-                    self.ask_one_head(id);
+                    self.ask_one_head(id, heads.decides);
                 }
             }
             (ErrorClass::Later | ErrorClass::TooFast | ErrorClass::SignIn, _) => {
-                for id in &ids {
-                    self.outbox.advance_look(Lane::Conversation(*id), Look::Asked, Look::AskHead);
+                if heads.decides {
+                    for id in &ids {
+                        self.outbox.advance_look(Lane::Conversation(*id), Look::Asked, Look::AskHead);
+                    }
+                } else {
+                    self.compare_heads(ids);
                 }
-                self.compare_heads(ids);
             }
         }
     }
@@ -414,9 +424,13 @@ impl Core {
             ErrorClass::Later => {
                 self.ledger.disappointed(id, asked, self.now, &mut self.rng);
             }
-            // Our server says so when nothing at all lies in the range: a complete answer without an event.
-            ErrorClass::Never if code == ErrorCode::WrongSequenceArgument && self.idempotent => {
-                self.range_answered(range, true);
+            // Nothing at all lies in the range. Of our own server that is a complete answer without an event; of any
+            // other it counts, in an uber conversation, like an answer that stays incomplete.
+            ErrorClass::Never
+                if code == ErrorCode::WrongSequenceArgument
+                    && (self.idempotent || self.ledger.get(id).is_some_and(|track| track.uber)) =>
+            {
+                self.range_answered(range, self.idempotent);
             }
             ErrorClass::Never | ErrorClass::SignIn => {
                 self.ledger.refused(id, asked);
@@ -456,7 +470,7 @@ impl Core {
         match lane {
             // One that was made would be in the list, with our token in it.
             Lane::Conversation(id) if self.outbox.is_provisional(id) => self.wants_own_user = true,
-            Lane::Conversation(id) => self.ask_one_head(id),
+            Lane::Conversation(id) => self.ask_one_head(id, true),
             // Whatever is about the user alone may be done again: no trace of it is to be found.
             Lane::User => self.send_again(lane),
         }

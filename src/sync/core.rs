@@ -323,9 +323,10 @@ impl Core {
         true
     }
 
-    /// Asks for one head at once: a decision waits for it.
-    pub(super) fn ask_one_head(&mut self, id: ConversationId) {
-        self.ask_heads(BTreeSet::from([id]), None);
+    /// Asks for one head before all others: a decision waits for it, or it may have spoilt an answer for many.
+    pub(super) fn ask_one_head(&mut self, id: ConversationId, decides: bool) {
+        let heads = Heads { decides, ..Heads::new(BTreeSet::from([id]), None) };
+        self.continued.push_back(Purpose::Heads(heads));
     }
 
     pub(super) fn ask_heads(&mut self, waiting: BTreeSet<ConversationId>, command: Option<CommandId>) {
@@ -470,7 +471,8 @@ impl Core {
 
     fn is_caught_up(&self) -> bool {
         // Once live, reading heads again takes nothing back: only what it brings to light does.
-        let heads_compared = self.was_live || (self.heads.is_empty() && !self.pending.awaits_heads());
+        let heads_compared =
+            self.was_live || (self.heads.is_empty() && self.continued.is_empty() && !self.pending.awaits_heads());
         self.knows_own_user
             && heads_compared
             && !self.pending.awaits_history()

@@ -41,11 +41,14 @@ pub(super) struct Heads {
     pub(super) got: Vec<Conversation>,
     /// The application's question, if it was one.
     pub(super) command: Option<CommandId>,
+    /// Whether the search for an uncertain entry waits for it. A head that was asked for before the quarantine was
+    /// over decides nothing, however late its answer comes.
+    pub(super) decides: bool,
 }
 
 impl Heads {
     pub(super) fn new(waiting: BTreeSet<ConversationId>, command: Option<CommandId>) -> Self {
-        Self { many: waiting.len() > 1, waiting, parts: Vec::new(), got: Vec::new(), command }
+        Self { many: waiting.len() > 1, waiting, parts: Vec::new(), got: Vec::new(), command, decides: false }
     }
 
     /// Leaves the second half for later.

@@ -2,7 +2,8 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a scenario looks for one thing among many")]
 
 use super::{
-    Command, CommandId, Core, Input, LinkId, LinkState, Output, Refusal, Reply, SavedState, Settings, Signal, Write,
+    Command, CommandId, Core, Input, LinkId, LinkState, Output, Refusal, Reply, SavedState, Settings, Signal,
+    SignedOut, Write,
 };
 use crate::model::{
     Action, ClientToken, Conversation, ConversationConfig, ConversationId, Credentials, ErrorCode, Event, EventBody,
@@ -14,6 +15,8 @@ use crate::protocol::{
 };
 use std::time::Duration;
 use uuid::Uuid;
+
+mod session;
 
 const ROOM: u128 = 10;
 
@@ -64,7 +67,8 @@ fn session() -> Session {
         refresh_expires_s: 1,
     };
     let server = ServerAddress { url: "wss://example.org/platform".to_owned(), extra_root: None };
-    Session { user: UserName::new("alice@chat.acme"), user_id: Some(me()), server, tokens: Some(tokens) }
+    let user = UserName::new("alice@chat.acme");
+    Session { user, user_id: Some(me()), server, tokens: Some(tokens), refused: None, device: None }
 }
 
 /// A shell that performs nothing, and remembers what it was told.
@@ -305,9 +309,8 @@ fn an_expired_token_is_refreshed_and_a_refused_one_ends_the_session() {
     let stored = position(&outputs, |output| matches!(output, Output::Write(_)));
     let used = position(&outputs, |output| matches!(output, Output::Send(..)));
     assert!(stored < used);
-    shell.rpc(ServerRpc::LoginFailed { code: 401, extra: None });
-    let outputs = shell.rpc(ServerRpc::RefreshFailed { code: 701 });
-    assert_eq!(shell.state, LinkState::SignedOut);
+    let outputs = shell.rpc(ServerRpc::LoginFailed { code: 701, extra: None });
+    assert_eq!(shell.state, LinkState::SignedOut(SignedOut::Refused { code: 701 }));
     assert!(outputs.iter().any(|output| matches!(output, Output::HangUp(_))));
     assert_eq!(shell.core.deadline(), None, "nothing is tried again by itself");
     // What is written meanwhile is kept for the same user.

@@ -122,9 +122,9 @@ async fn a_link_that_breaks_at_any_frame_of_a_catch_up_loses_nothing() {
         let alice = world.open(&device).await;
         let mut link = alice.connection();
         // The first link comes and goes; it may have been enough, if it broke with its last frame.
-        let began = link.wait_for(|state| !matches!(state, LinkState::SignedOut | LinkState::Offline));
+        let began = link.wait_for(|state| !matches!(state, LinkState::SignedOut(_) | LinkState::Offline { .. }));
         within_patience("a link", began).await.unwrap();
-        let ended = link.wait_for(|state| matches!(state, LinkState::Offline | LinkState::Live));
+        let ended = link.wait_for(|state| matches!(state, LinkState::Offline { .. } | LinkState::Live));
         within_patience("its end", ended).await.unwrap();
         world.server().faults().clear();
         until_live(&alice).await;

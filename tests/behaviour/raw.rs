@@ -3,11 +3,12 @@
 use crate::world::{World, credentials, within_patience};
 use backscroll::model::{ConversationId, Credentials, RequestId};
 use backscroll::protocol::{
-    ClientChat, ClientFrame, ClientRpc, LoginOptions, Push, Request, ServerFrame, ServerRpc, decode_server,
+    ClientChat, ClientFrame, ClientRpc, LoginOptions, Push, Request, ServerChat, ServerFrame, ServerRpc, decode_server,
     encode_client,
 };
 use futures_util::{SinkExt, StreamExt};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -19,7 +20,10 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use uuid::Uuid;
 
 /// Requests on their way at once; below what the server lets a link have.
-const UNDER_WAY: usize = 32;
+pub(crate) const UNDER_WAY: usize = 32;
+
+/// How many sockets there were so far.
+static SOCKETS: AtomicU64 = AtomicU64::new(1);
 
 /// One logged-in socket.
 pub(crate) struct Raw {
@@ -40,10 +44,10 @@ impl Raw {
         let name = ServerName::from(address.ip());
         let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
         let (socket, _) = client_async(world.server().url(), tls).await.unwrap();
-        // Ids of its own for each client, the same in every run.
-        let requests = u128::from(user.bytes().fold(1_u64, |sum, byte| sum * 31 + u64::from(byte))) << 64;
+        // Ids of its own for each socket: a second request with the same id would be answered as the first.
+        let requests = u128::from(SOCKETS.fetch_add(1, Ordering::Relaxed)) << 64;
         let mut raw = Self { socket, requests };
-        let Credentials::Password { user, password } = credentials(user);
+        let Credentials::Password { user, password } = credentials(user) else { panic!("users have passwords") };
         raw.send(ClientFrame::Rpc(ClientRpc::Login { user, password, options: LoginOptions::default() })).await;
         loop {
             match raw.next().await {
@@ -67,6 +71,40 @@ impl Raw {
         }
     }
 
+    /// Asks for something without waiting, and returns the id that its answer will carry.
+    pub(crate) async fn submit(&mut self, body: Request) -> RequestId {
+        self.requests += 1;
+        let request = RequestId::from_uuid(Uuid::from_u128(self.requests));
+        self.send(ClientFrame::Chat(ClientChat { request, body })).await;
+        request
+    }
+
+    /// Returns the next messaging frame, be it an answer or not.
+    pub(crate) async fn told(&mut self) -> ServerChat {
+        loop {
+            if let ServerFrame::Chat(chat) = self.next().await {
+                return chat;
+            }
+        }
+    }
+
+    /// Asks for something and returns its answer: as many frames as it says to have, one if it does not say.
+    pub(crate) async fn ask(&mut self, body: Request) -> Vec<Push> {
+        let request = self.submit(body).await;
+        let mut answer = Vec::new();
+        let mut expected = 1;
+        while answer.len() < expected {
+            let chat = self.told().await;
+            if chat.request == Some(request) {
+                if let Push::Retransmitted { count: Some(count), .. } = &chat.push {
+                    expected = usize::try_from(*count).unwrap();
+                }
+                answer.push(chat.push);
+            }
+        }
+        answer
+    }
+
     /// Sends messages numbered as in `numbers` and waits until the server has answered each.
     pub(crate) async fn send_messages(&mut self, conversation: ConversationId, numbers: std::ops::Range<u32>) {
         let mut waiting = 0;
@@ -75,22 +113,19 @@ impl Raw {
             while waiting < UNDER_WAY
                 && let Some(text) = numbers.next()
             {
-                self.requests += 1;
-                let request = RequestId::from_uuid(Uuid::from_u128(self.requests));
-                let body = Request::SendMessage { conversation, text, payload: None };
-                self.send(ClientFrame::Chat(ClientChat { request, body })).await;
+                self.submit(Request::SendMessage { conversation, text, payload: None }).await;
                 waiting += 1;
             }
             if waiting == 0 {
                 return;
             }
-            match self.next().await {
-                ServerFrame::Chat(chat) if chat.request.is_some() => match chat.push {
+            let chat = self.told().await;
+            if chat.request.is_some() {
+                match chat.push {
                     Push::Event(_) => waiting -= 1,
                     Push::Error { error, .. } => panic!("refused: {error}"),
                     other => panic!("neither an event nor a refusal: {other:?}"),
-                },
-                ServerFrame::Chat(_) | ServerFrame::Rpc(_) => {}
+                }
             }
         }
     }

@@ -19,13 +19,16 @@ pub(crate) struct World {
     folder: TempDir,
     address: SocketAddr,
     server: Option<Server>,
+    /// How logins are judged by servers that start from now on.
+    pub(crate) logins: LoginRules,
 }
 
 impl World {
     /// Starts a server with the users that are named.
     pub(crate) async fn with_users(names: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
-        let mut world = Self { folder, address: (Ipv4Addr::LOCALHOST, 0).into(), server: None };
+        let mut world =
+            Self { folder, address: (Ipv4Addr::LOCALHOST, 0).into(), server: None, logins: LoginRules::for_tests() };
         let accounts = Accounts::open_with(&world.data(), LoginRules::for_tests()).unwrap();
         for name in names {
             accounts.add(&user_name(name), name, &password(name)).unwrap();
@@ -41,7 +44,7 @@ impl World {
     /// Starts the server where it was.
     pub(crate) async fn start_server(&mut self) {
         let mut config = backscroll_server::Config::new(self.address, self.data());
-        config.logins = LoginRules::for_tests();
+        config.logins = self.logins.clone();
         let server = serve(config).await.unwrap();
         self.address = server.address();
         self.server = Some(server);
@@ -95,7 +98,8 @@ pub(crate) fn user_name(name: &str) -> UserName {
     UserName::new(&format!("{name}@chat.acme"))
 }
 
-fn password(name: &str) -> Secret {
+/// Returns the password of a user.
+pub(crate) fn password(name: &str) -> Secret {
     Secret::new(format!("password of {name}"))
 }
 

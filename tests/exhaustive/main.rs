@@ -10,6 +10,9 @@ mod disk;
 mod fingerprint;
 #[path = "../simulation/world/foreign.rs"]
 mod foreign;
+#[path = "../simulation/world/tally.rs"]
+#[expect(dead_code, reason = "only what holds is of interest here, not how often")]
+mod tally;
 mod world;
 
 use std::collections::HashMap;

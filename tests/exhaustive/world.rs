@@ -7,6 +7,7 @@
 
 use crate::disk::Disk;
 use crate::foreign;
+use crate::tally::Tally;
 use backscroll::model::{
     ClientToken, ConversationConfig, ConversationId, Credentials, Event, EventBody, Intent, MessageId, MessageKey,
     OutboxState, Participant, RequestId, Secret, Sequence, SequenceRange, ServerAddress, Timestamp, Tokens, Uptime,
@@ -169,7 +170,7 @@ impl World {
             left,
             core: Core::restore(Disk::default().saved_state(), settings(flavour), 1, Uptime::default()),
             disk: Rc::default(),
-            state: LinkState::SignedOut,
+            state: LinkState::default(),
             commands: 0,
             lives: 1,
             conn: None,
@@ -361,7 +362,7 @@ impl World {
 
     fn perform(&mut self, output: Output) -> Result<(), String> {
         match output {
-            Output::Write(writes) => Rc::make_mut(&mut self.disk).apply(writes),
+            Output::Write(writes) => Rc::make_mut(&mut self.disk).apply(writes, &mut Tally::default()),
             Output::Dial(link, _) => {
                 if self.conn.is_some() {
                     return Err("C-5: dialled while a link is open".to_owned());
@@ -414,7 +415,7 @@ impl World {
         self.sever();
         self.conn = None;
         self.lives += 1;
-        self.state = LinkState::SignedOut;
+        self.state = LinkState::default();
         let now = Uptime::from_duration(self.now);
         self.core = Core::restore(self.disk.saved_state(), settings(self.flavour), self.lives, now);
     }

@@ -69,7 +69,8 @@ fn json(text: &str) -> RawJson {
 
 fn session() -> Session {
     let server = ServerAddress { url: "wss://localhost/platform".to_owned(), extra_root: Some("/ca.pem".to_owned()) };
-    Session { user: UserName::new("me@chat.acme"), user_id: Some(user(OWN)), server, tokens: None }
+    let name = UserName::new("me@chat.acme");
+    Session { user: name, user_id: Some(user(OWN)), server, tokens: None, refused: None, device: None }
 }
 
 /// Writes a page of the first conversation and that its positions are covered.

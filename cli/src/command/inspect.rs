@@ -5,7 +5,7 @@ use crate::failure::{Exit, Failure};
 use crate::names;
 use crate::render::{Out, size, time};
 use backscroll::model::{OutboxEntry, OutboxState};
-use backscroll::sync::HoleReason;
+use backscroll::sync::{HoleReason, LinkState, SignedOut};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -17,8 +17,18 @@ pub(crate) async fn inspect(out: Out, store: Option<PathBuf>) -> Result<(), Fail
     let (uncertain, failed) = (count(OutboxState::Uncertain), count(OutboxState::Failed));
     let account = messenger.me().map(|user| user.to_string());
     let server = messenger.server().map(|server| server.url);
+    let session = match LinkState::before_dialling(messenger.session().as_ref()) {
+        LinkState::SignedOut(SignedOut::NeverLoggedIn) => "none".to_owned(),
+        LinkState::SignedOut(SignedOut::LoggedOut) => "logged out".to_owned(),
+        LinkState::SignedOut(SignedOut::Refused { code }) => format!("ended by the server (code {code})"),
+        LinkState::Offline { .. }
+        | LinkState::Connecting
+        | LinkState::CatchingUp { .. }
+        | LinkState::Live
+        | LinkState::Paused => "kept".to_owned(),
+    };
     out.object(json!({
-        "type": "store", "account": account, "user_id": messenger.my_id(), "server": server,
+        "type": "store", "account": account, "user_id": messenger.my_id(), "server": server, "session": session,
         "schema_version": held.schema_version, "conversations": held.conversations, "messages": held.messages,
         "events": held.events, "gaps": held.gaps, "missing": held.missing, "users": held.users,
         "outbox": {"queued": queued, "sending": sending, "uncertain": uncertain, "failed": failed},
@@ -27,6 +37,7 @@ pub(crate) async fn inspect(out: Out, store: Option<PathBuf>) -> Result<(), Fail
     let user_id = messenger.my_id().map(|id| format!(", user {id}")).unwrap_or_default();
     out.say(format!("account        {}{user_id}", account.unwrap_or_else(|| "nobody ever logged in".to_owned())))?;
     out.say(format!("server         {}", server.unwrap_or_default()))?;
+    out.say(format!("session        {session}"))?;
     out.say(format!("schema         version {}", held.schema_version))?;
     out.say(format!("conversations  {}", held.conversations))?;
     out.say(format!("messages       {} in {} events", held.messages, held.events))?;

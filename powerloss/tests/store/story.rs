@@ -105,6 +105,8 @@ impl Story {
                 refresh: secret("refresh"),
                 refresh_expires_s: 2_592_000,
             }),
+            refused: None,
+            device: Some(secret("device")),
         }
     }
 
@@ -327,6 +329,8 @@ pub(crate) fn tokens_after<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec
             Write::OutboxForget(token) => held.retain(|other| other != token),
             Write::Outbox(_)
             | Write::Session(_)
+            | Write::PushToken(_)
+            | Write::PushTokenForget(_)
             | Write::User(_)
             | Write::Conversation(_)
             | Write::Membership(..)
@@ -337,7 +341,8 @@ pub(crate) fn tokens_after<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec
             | Write::Subscriptions(_)
             | Write::Subscribed(_)
             | Write::Unsubscribed(_)
-            | Write::PublicConversations(_) => {}
+            | Write::PublicConversations(_)
+            | Write::WishAnswered(..) => {}
         }
     }
     held

@@ -1,9 +1,10 @@
 //! The bots: some speak through sockets, some through engines.
 
 use super::known::Known;
+use crate::asking::ask;
 use crate::raw::{Raw, UNDER_WAY};
-use backscroll::model::{ConversationConfig, ConversationId, EventBody, RequestId, Sequence, Timestamp, UserId};
-use backscroll::protocol::{Push, Request};
+use backscroll::model::{ConversationId, EventBody, RequestId, Sequence, UserId};
+use backscroll::protocol::Push;
 use backscroll::{Error, Messenger};
 use fastrand::Rng;
 use std::collections::BTreeMap;
@@ -117,49 +118,15 @@ pub(crate) async fn through_the_engine(
 ) -> Tally {
     let mut tally = Tally::default();
     for _ in 0..actions {
-        match act(&engine, known.request(&mut rng, me)).await {
+        // What becomes of it is not waited for.
+        match ask(&engine, known.request(&mut rng, me)).await.map(drop) {
             Ok(()) => tally.accepted += 1,
             Err(error) => match error.messaging() {
                 Some(refusal) => tally.refusal(refusal.code.number()),
-                None if matches!(error, Error::NotHeld(_) | Error::Offline { .. }) => tally.refusal(-1),
+                None if matches!(error, Error::Offline { .. }) => tally.refusal(-1),
                 None => panic!("{error:?}"),
             },
         }
     }
     tally
-}
-
-/// Does what a request says through objects that know nothing but an id.
-async fn act(engine: &Messenger, request: Request) -> Result<(), Error> {
-    let thin = |id: ConversationId| {
-        let config = ConversationConfig::default();
-        engine.recreate_conversation(id, config, Sequence::ZERO, Timestamp(0), Timestamp(0))
-    };
-    match request {
-        Request::SendMessage { conversation, text, payload } => {
-            drop(thin(conversation).send_message(text, payload).await?);
-        }
-        Request::EditMessage { conversation, message, text, payload } => {
-            let message = engine.recreate_message(message, conversation, "", None, Sequence::ZERO);
-            drop(message.update(text, payload).await?);
-        }
-        Request::RemoveMessage { conversation, message } => {
-            let message = engine.recreate_message(message, conversation, "", None, Sequence::ZERO);
-            drop(message.remove().await?);
-        }
-        Request::MarkAsRead { conversation, sequence } => {
-            drop(thin(conversation).mark_as_read(Sequence(u32::try_from(sequence).unwrap())).await?);
-        }
-        Request::AddParticipants { conversation, participants } => {
-            drop(thin(conversation).add_participants(participants).await?);
-        }
-        Request::CreateConversation(config) => drop(engine.create_conversation(config).await?),
-        Request::GetConversation(conversation) => drop(engine.get_conversation(conversation).await?),
-        _ => drop(thin(known_to_nobody()).send_message("into the void", None).await?),
-    }
-    Ok(())
-}
-
-fn known_to_nobody() -> ConversationId {
-    ConversationId::from_uuid(uuid::Uuid::max())
 }

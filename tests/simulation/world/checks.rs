@@ -1,14 +1,21 @@
-//! What must be true when everything has come to rest.
+//! What must be true: while things happen, and when everything has come to rest.
 
-use super::disk::Held;
-use super::{Accepted, Flavour, World, foreign};
+use super::device::Asked;
+use super::disk::{Held, token_of};
+use super::medium::Medium;
+use super::{Accepted, World, foreign};
 use backscroll::model::{
-    ClientToken, Conversation, ConversationId, Event, EventBody, Membership, Message, OutboxState, Permissions,
-    Sequence, SequenceRange, UserId, fold_messages,
+    ClientToken, Conversation, ConversationId, Event, EventBody, Membership, Message, MessageId, OutboxState,
+    Permissions, Sequence, SequenceRange, UserId, fold_messages,
 };
+use backscroll::protocol::{REQUEST_TIMEOUT, RETRANSMIT_MAX};
 use backscroll_server::Hub;
 use backscroll_server::storage::{Memory, Storage};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// The longest that a peer may be silent before its link is given up.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
 
 /// Returns everything the hub ever numbered in a conversation.
 pub(super) fn events(hub: &Hub<Memory>, conversation: ConversationId) -> Vec<Event> {
@@ -17,7 +24,7 @@ pub(super) fn events(hub: &Hub<Memory>, conversation: ConversationId) -> Vec<Eve
 }
 
 /// Returns whether the message born at this position was removed.
-pub(super) fn was_removed(log: &[Event], at: Sequence) -> bool {
+fn was_removed(log: &[Event], at: Sequence) -> bool {
     let born = log.iter().find(|event| event.sequence == at).and_then(|event| event.body.message());
     born.is_some() && log.iter().any(|event| matches!(event.body, EventBody::MessageRemoved(id) if Some(id) == born))
 }
@@ -27,99 +34,196 @@ fn rights(conversation: &Conversation) -> BTreeMap<UserId, Permissions> {
     conversation.participants.iter().map(|participant| (participant.user, participant.permissions)).collect()
 }
 
-/// L-2, L-8, M-1: a device of a participant holds what the server holds, and shows the same messages.
-pub(super) fn same_view(
-    hub: &Hub<Memory>,
-    user: UserId,
-    files: &BTreeMap<ConversationId, Held>,
-    logs: &BTreeMap<ConversationId, Vec<Event>>,
-) -> Result<(), String> {
-    for (id, log) in logs {
-        let Some(stored) = hub.storage().conversation(*id).map_err(|error| error.to_string())? else { continue };
-        if stored.conversation.participant(user).is_none() {
-            continue;
-        }
-        let held = files.get(id).ok_or_else(|| format!("conversation {id} is unknown"))?;
-        if held.membership != Membership::Member {
-            return Err(format!("L-10: of {id} it stands as {:?}", held.membership));
-        }
-        let head = log.last().map_or(Sequence::ZERO, |event| event.sequence);
-        if held.head != head || held.coverage.contiguous_end() != head {
-            return Err(format!("L-2: {id} is at {} of {head}, covered {:?}", held.head, held.coverage));
-        }
-        if !held.holes.is_empty() && !stored.conversation.uber {
-            return Err(format!("{id} has holes {:?}", held.holes));
-        }
-        let described = held.description.as_ref().ok_or_else(|| format!("{id} was never described"))?;
-        if rights(described) != rights(&stored.conversation) {
-            return Err(format!("M-7: {id} has another list of participants"));
-        }
-        let visible = log.iter().filter(|event| !held.holes.contains(event.sequence));
-        let (shown, expected) = (fold_messages(held.events.values()), fold_messages(visible));
-        if shown != expected {
-            let differs = |pair: &(&Message, &Message)| pair.0 != pair.1;
-            let first = shown.iter().zip(&expected).find(differs).map(|(message, _)| message.sequence);
-            return Err(format!("M-1: {id} shows other messages, first at {first:?}"));
-        }
-    }
-    Ok(())
-}
+type Logs = BTreeMap<ConversationId, Vec<Event>>;
 
-impl World {
-    /// What the hub holds, as clients see it.
-    pub(super) fn log(&self, conversation: ConversationId) -> Vec<Event> {
-        let events = events(&self.hub, conversation);
-        if self.flavour == Flavour::Ours { events } else { events.into_iter().map(foreign::unveil_event).collect() }
-    }
-
-    pub(super) fn check_the_end(&self) -> Result<(), String> {
-        let logs: BTreeMap<ConversationId, Vec<Event>> =
-            self.hub.storage().conversation_ids().map(|id| (id, self.log(id))).collect();
+impl<M: Medium> World<M> {
+    /// Nothing waits longer than it may.
+    pub(super) fn check_patience(&mut self) -> Result<(), String> {
         for (index, device) in self.devices.iter().enumerate() {
-            let files = &device.disk.conversations;
-            same_view(&self.hub, device.user, files, &logs).map_err(|what| format!("device {index}: {what}"))?;
-        }
-        let mut found: BTreeMap<ClientToken, u32> = BTreeMap::new();
-        let mut order: BTreeMap<ClientToken, Sequence> = BTreeMap::new();
-        for event in logs.values().flatten() {
-            if let Some(token) = self.token_of(event) {
-                *found.entry(token).or_default() += 1;
-                order.entry(token).or_insert(event.sequence);
+            let quiet = device.link.and_then(|(_, conn)| self.conns.get(&conn)?.quiet_since);
+            if let Some(since) = quiet {
+                let told = self.now <= since + SILENCE_MAX;
+                self.tally
+                    .holds("C-4", told, || format!("device {index} believes in a peer silent since {since:?}"))?;
             }
-        }
-        if let Some((token, times)) = found.iter().find(|(_, times)| **times > 1) {
-            return Err(format!("O-1: message {token} is in the log {times} times"));
-        }
-        let mut last: BTreeMap<(usize, ConversationId), Sequence> = BTreeMap::new();
-        for Accepted { device, conversation, token } in &self.accepted {
-            let entry = self.devices[*device].disk.outbox.get(token);
-            let expected = match entry.map(|entry| entry.state) {
-                Some(OutboxState::Settled) => 1,
-                Some(OutboxState::Failed) => 0,
-                None if self.cancelled.contains(token) => 0,
-                other => return Err(format!("O-1: accepted message {token} ended as {other:?}")),
-            };
-            // A message removed later leaves no token behind: its entry says where it was.
-            let settled_at = entry.and_then(|entry| entry.settlement).and_then(|settlement| settlement.sequence);
-            let removed = settled_at.is_some_and(|at| was_removed(&logs[conversation], at));
-            let times = found.get(token).copied().unwrap_or(u32::from(removed && expected == 1));
-            if times != expected {
-                return Err(format!("O-1, O-10: {token} is there {times} times, and should be {expected}"));
-            }
-            if let Some(at) = settled_at {
-                let before = last.insert((*device, *conversation), at);
-                if before.is_some_and(|before| before >= at) {
-                    return Err(format!("O-4: {token} overtook an earlier message"));
+            for asked in device.waiting.values() {
+                if let Asked::Query(at) = asked {
+                    // It may wait for a link first, and then for the answer.
+                    let answered = self.now <= *at + 2 * REQUEST_TIMEOUT;
+                    self.tally.holds("C-4", answered, || format!("device {index} asked at {at:?} in vain"))?;
                 }
             }
         }
         Ok(())
     }
 
-    pub(super) fn token_of(&self, event: &Event) -> Option<ClientToken> {
-        match &event.body {
-            EventBody::MessageSent(content) => backscroll::model::token_of_payload(content.payload.as_ref()),
-            _ => None,
+    /// What was pushed is held at once, whatever else is missing.
+    pub(super) fn check_shown_at_once(&mut self, index: usize, event: &Event) -> Result<(), String> {
+        let is_description =
+            matches!(event.body, EventBody::ConversationCreated(_)) && event.sequence != Sequence::FIRST;
+        if event.sequence == Sequence::ZERO || is_description {
+            return Ok(());
         }
+        let held = self.devices[index].disk.conversations.get(&event.conversation);
+        let covered = held.is_some_and(|held| held.coverage.contains(event.sequence));
+        let at = event.sequence;
+        self.tally.holds("L-9", covered, || format!("{at} was pushed and is not held"))
     }
+
+    /// What the hub holds, as clients see it.
+    fn log(&self, conversation: ConversationId) -> Vec<Event> {
+        let events = events(&self.hub, conversation);
+        if self.idempotent { events } else { events.into_iter().map(foreign::unveil_event).collect() }
+    }
+
+    pub(super) fn check_the_end(&mut self) -> Result<(), String> {
+        let logs: Logs = self.hub.storage().conversation_ids().map(|id| (id, self.log(id))).collect();
+        for index in 0..self.devices.len() {
+            for (id, log) in &logs {
+                self.check_view(index, *id, log).map_err(|what| format!("{what}, on device {index}"))?;
+            }
+            self.check_effort(index)?;
+        }
+        self.check_deliveries(&logs)?;
+        if self.tally.faults.of("clock jump") > 0 {
+            self.tally.holds("C-7", true, String::new)?;
+        }
+        Ok(())
+    }
+
+    /// A device of a participant holds what the server holds, and shows the same messages.
+    fn check_view(&mut self, index: usize, id: ConversationId, log: &[Event]) -> Result<(), String> {
+        let device = &self.devices[index];
+        let stands = self.stands(id, device.user);
+        let held = device.disk.conversations.get(&id);
+        let (tally, hub) = (&mut self.tally, &self.hub);
+        match (stands, held) {
+            (Some(Membership::Member), Some(held)) => {
+                let member = held.membership == Membership::Member;
+                tally.holds("L-10", member, || format!("of {id} it stands as {:?}", held.membership))?;
+            }
+            (Some(Membership::Member), None) => {
+                return tally.holds("L-8", false, || format!("conversation {id} is unknown"));
+            }
+            (_, Some(held)) => {
+                let outside = held.membership != Membership::Member;
+                return tally.holds("L-10", outside, || format!("{stands:?} of {id}, and it does not know"));
+            }
+            (_, None) => return Ok(()),
+        }
+        let held = held.expect("matched above");
+        let stored = hub.storage().conversation(id).map_err(|error| error.to_string())?.expect("stands in it");
+        let head = log.last().map_or(Sequence::ZERO, |event| event.sequence);
+        let whole = held.head == head && held.coverage.contiguous_end() == head;
+        tally.holds("L-8", whole, || format!("{id} is at {} of {head}, covers {:?}", held.head, held.coverage))?;
+        let has_holes = !held.holes.is_empty() && !stored.conversation.uber;
+        tally.holds("L-2", !has_holes, || format!("{id} has holes {:?}", held.holes))?;
+        let described = held.description.as_ref().ok_or_else(|| format!("M-7: {id} was never described"))?;
+        let same = rights(described) == rights(&stored.conversation);
+        tally.holds("M-7", same, || format!("{id} has another list of participants"))?;
+        let difference = first_difference(held, log);
+        tally.holds("M-1", difference.is_none(), || format!("{id} shows another message at {difference:?}"))
+    }
+
+    /// No answer was fetched more often than something kept it from coming.
+    fn check_effort(&mut self, index: usize) -> Result<(), String> {
+        let device = &self.devices[index];
+        for (id, ranges) in &device.asked {
+            let is_uber = device.disk.conversations.get(id).and_then(|held| held.description.as_ref());
+            if is_uber.is_none_or(|described| described.uber) {
+                continue;
+            }
+            let most = ranges.iter().map(|range| ranges.iter().filter(|other| other.contains(range.first())).count());
+            let most = most.max().unwrap_or_default();
+            let allowed = device.interruptions as usize + 1;
+            let busy = || format!("a position of {id} was asked for {most} times, interrupted {allowed} times");
+            self.tally.holds("L-6", most <= allowed, busy)?;
+        }
+        for entry in device.disk.outbox.values() {
+            let attempts = entry.attempts;
+            let busy = || format!("{:?} left {attempts} times", entry.token);
+            self.tally.holds("O-8", attempts <= device.interruptions + 1, busy)?;
+        }
+        Ok(())
+    }
+
+    /// Every accepted message is in the log exactly once, or was refused, or taken back; and in order.
+    fn check_deliveries(&mut self, logs: &Logs) -> Result<(), String> {
+        let mut found: BTreeMap<ClientToken, u32> = BTreeMap::new();
+        for token in logs.values().flatten().filter_map(token_of) {
+            *found.entry(token).or_default() += 1;
+        }
+        let doubled = found.iter().find(|(_, times)| **times > 1);
+        self.tally
+            .holds("O-1", doubled.is_none(), || format!("a message is in the log more than once: {doubled:?}"))?;
+        let mut last: BTreeMap<(usize, ConversationId), Sequence> = BTreeMap::new();
+        for Accepted { device, conversation, token } in &self.accepted {
+            let entry = self.devices[*device].disk.outbox.get(token);
+            let cancelled = self.was_cancelled(*token);
+            let expected = match entry.map(|entry| entry.state) {
+                Some(OutboxState::Settled) => 1,
+                Some(OutboxState::Failed) => 0,
+                None if cancelled => 0,
+                other => return Err(format!("O-1: accepted message {token} ended as {other:?}")),
+            };
+            // A message removed later leaves no token behind: its entry says where it was.
+            let settled_at = entry.and_then(|entry| entry.settlement).and_then(|settlement| settlement.sequence);
+            let removed = settled_at.is_some_and(|at| was_removed(&logs[conversation], at));
+            let times = found.get(token).copied().unwrap_or(u32::from(removed && expected == 1));
+            let name = if cancelled { "O-10" } else { "O-1" };
+            let wrong = || format!("{token} is there {times} times, and should be {expected}");
+            self.tally.holds(name, times == expected, wrong)?;
+            if let Some(at) = settled_at {
+                let before = last.insert((*device, *conversation), at);
+                let later = before.is_none_or(|before| before < at);
+                self.tally.holds("O-4", later, || format!("{token} overtook an earlier message"))?;
+            }
+        }
+        if self.tally.faults.of("poison") > 0 {
+            // Everything else came to its end, or the world would not have come to rest.
+            self.tally.holds("O-9", true, String::new)?;
+        }
+        Ok(())
+    }
+
+    /// A device that comes late gets the whole history, with no more requests than that takes.
+    pub(super) fn check_a_fresh_device(&mut self) -> Result<(), String> {
+        let index = self.devices.len();
+        self.add_device(self.users[0].0);
+        self.come_to_rest()?;
+        let logs: Logs = self.hub.storage().conversation_ids().map(|id| (id, self.log(id))).collect();
+        for (id, log) in &logs {
+            self.check_view(index, *id, log).map_err(|what| format!("{what}, on a fresh device"))?;
+            let device = &self.devices[index];
+            let Some(held) = device.disk.conversations.get(id) else { continue };
+            if held.membership == Membership::Member && held.description.as_ref().is_some_and(|told| !told.uber) {
+                let needed = log.len().div_ceil(RETRANSMIT_MAX as usize);
+                let asked = device.asked.get(id).map_or(0, Vec::len);
+                let many = || format!("{asked} requests for {} events", log.len());
+                self.tally.holds("L-7", asked <= needed, many)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a device shows another message than the log gives, if anywhere.
+fn first_difference(held: &Held, log: &[Event]) -> Option<Sequence> {
+    let visible = log.iter().filter(|event| !held.holes.contains(event.sequence));
+    let (mut shown, mut expected) = (fold_messages(held.events.values()), fold_messages(visible));
+    // The server erases what was removed, also for those who were away and never hear of the removal.
+    let removed_unseen: BTreeSet<MessageId> = log
+        .iter()
+        .filter(|event| held.holes.contains(event.sequence))
+        .filter_map(|event| match event.body {
+            EventBody::MessageRemoved(id) => Some(id),
+            _ => None,
+        })
+        .collect();
+    for messages in [&mut shown, &mut expected] {
+        messages.retain(|message| message.id.is_none_or(|id| !removed_unseen.contains(&id)));
+    }
+    let differs = |pair: &(&Message, &Message)| pair.0 != pair.1;
+    let first = shown.iter().zip(&expected).find(differs).map(|(message, _)| message.sequence);
+    first.or_else(|| (shown.len() != expected.len()).then_some(Sequence::ZERO))
 }

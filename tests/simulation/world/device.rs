@@ -1,28 +1,91 @@
 //! Devices: a core, its disk, and the shell that performs what the core wants.
 
+use super::diagrams::Diagrams;
 use super::disk::Disk;
+use super::medium::Medium;
 use super::{Accepted, Flavour, Packet, World};
-use backscroll::model::{Credentials, Intent, Secret, Sequence, ServerAddress, Uptime, UserId};
-use backscroll::protocol::RateLimit;
-use backscroll::sync::{Command, CommandId, Core, Input, LinkId, LinkState, Output, Reply, Settings, Signal, Write};
-use std::collections::{BTreeSet, VecDeque};
+use backscroll::model::{
+    ClientToken, ConversationId, Credentials, Event, Intent, OutboxEntry, Secret, Sequence, SequenceRange,
+    ServerAddress, Uptime, UserId,
+};
+use backscroll::protocol::{RateLimit, ServerFrame};
+use backscroll::sync::{
+    Command, CommandId, Core, Input, LinkId, LinkState, Output, Refusal, Reply, Settings, Signal, Write,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+/// What a waiting command is about, as far as its answer is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    LogIn,
+    /// As somebody else than the owner of the store.
+    LogInAsAnother,
+    LogOut,
+    /// A question for the server, and when it was asked.
+    Query(Duration),
+    Other,
+}
+
 /// A process and the file it works on.
-pub(super) struct Device {
+pub(super) struct Device<M> {
     pub(super) user: UserId,
     pub(super) core: Option<Core>,
     pub(super) started: Duration,
+    /// When the core is next due.
+    pub(super) due: Option<Duration>,
     pub(super) disk: Disk,
+    pub(super) medium: M,
     pub(super) link: Option<(LinkId, u64)>,
-    pub(super) waiting: BTreeSet<CommandId>,
+    pub(super) waiting: BTreeMap<CommandId, Asked>,
     pub(super) commands: u64,
     pub(super) state: LinkState,
     pub(super) spins: u32,
+    pub(super) diagrams: Diagrams,
+    /// Whether this process was given the password and the server did not refuse it.
+    pub(super) knows_password: bool,
+    /// Events this process told of.
+    pub(super) told: BTreeSet<(ConversationId, Sequence)>,
+    /// How often something kept an answer from coming: lost links, ends of the process, refusals, incomplete answers.
+    pub(super) interruptions: u32,
+    /// Which history was asked for.
+    pub(super) asked: BTreeMap<ConversationId, Vec<SequenceRange>>,
+    /// Until when it must be silent after it was told to slow down.
+    pub(super) slow_until: Duration,
+    /// The link on which a refresh is under way.
+    pub(super) refreshing: Option<LinkId>,
+    /// The own read marks that it sent.
+    pub(super) marks: BTreeMap<ConversationId, i64>,
 }
 
-impl World {
-    pub(super) fn settings(&self) -> Settings {
+impl<M: Medium> World<M> {
+    pub(super) fn add_device(&mut self, user: UserId) {
+        let index = self.devices.len();
+        self.devices.push(Device {
+            user,
+            core: None,
+            started: Duration::ZERO,
+            due: None,
+            disk: Disk::default(),
+            medium: M::new(self.rng.u64(..)),
+            link: None,
+            waiting: BTreeMap::new(),
+            commands: 0,
+            state: LinkState::default(),
+            spins: 0,
+            diagrams: Diagrams::default(),
+            knows_password: false,
+            told: BTreeSet::new(),
+            interruptions: 0,
+            asked: BTreeMap::new(),
+            slow_until: Duration::ZERO,
+            refreshing: None,
+            marks: BTreeMap::new(),
+        });
+        self.post(self.now + Duration::from_millis(index as u64), Packet::Start(index));
+    }
+
+    fn settings(&self) -> Settings {
         let quarantine = if self.flavour == Flavour::Hasty { Duration::ZERO } else { Duration::from_secs(60) };
         let rate = RateLimit { burst: 16, interval: Duration::from_millis(20) };
         Settings { rate, quarantine, ..Settings::default() }
@@ -32,43 +95,61 @@ impl World {
         let settings = self.settings();
         let seed = self.rng.u64(..);
         let device = &mut self.devices[index];
+        device.medium.reopen(&device.disk)?;
         device.started = self.now;
         device.state = LinkState::default();
+        device.slow_until = Duration::ZERO;
+        device.knows_password = false;
+        device.told.clear();
         let saved = device.disk.saved_state();
-        let is_new = saved.session.is_none();
+        let may_resume = saved.session.as_ref().is_some_and(|session| session.tokens.is_some());
+        device.diagrams = Diagrams::begin(&saved);
         device.core = Some(Core::restore(saved, settings, seed, Uptime::default()));
-        if is_new { self.log_in(index) } else { Ok(()) }
+        self.ask_deadline(index);
+        if may_resume { Ok(()) } else { self.log_in(index, self.devices[index].user) }
     }
 
-    pub(super) fn log_in(&mut self, index: usize) -> Result<(), String> {
-        let user = self.users.iter().find(|(id, _)| *id == self.devices[index].user).expect("known").1.clone();
+    /// Somebody types a name and its password.
+    pub(super) fn log_in(&mut self, index: usize, who: UserId) -> Result<(), String> {
+        let user = self.users.iter().find(|(id, _)| *id == who).expect("known").1.clone();
         let credentials = Credentials::Password { user, password: Secret::new("password") };
         let server = ServerAddress { url: "wss://example.org/platform".to_owned(), extra_root: None };
-        self.command(index, Command::LogIn { credentials, server })
+        let is_owner = who == self.devices[index].user;
+        let asked = if is_owner { Asked::LogIn } else { Asked::LogInAsAnother };
+        self.devices[index].knows_password |= asked == Asked::LogIn;
+        self.command(index, Command::LogIn { credentials, server }, asked)
     }
 
     pub(super) fn kill(&mut self, index: usize) {
         if self.trace {
             println!("{:?} device {index} killed", self.now);
         }
-        if let Some((_, conn)) = self.devices[index].link.take() {
-            self.sever(conn);
-        }
-        self.devices[index].core = None;
-        self.devices[index].waiting.clear();
-        self.devices[index].state = LinkState::default();
+        self.end_process(index);
         let at = self.now + Duration::from_millis(self.rng.u64(0..5_000));
         self.post(at, Packet::Start(index));
     }
 
-    pub(super) fn command(&mut self, index: usize, command: Command) -> Result<(), String> {
+    fn end_process(&mut self, index: usize) {
+        if let Some((_, conn)) = self.devices[index].link.take() {
+            self.sever(conn);
+        }
+        let device = &mut self.devices[index];
+        device.core = None;
+        device.due = None;
+        device.waiting.clear();
+        device.state = LinkState::default();
+        device.interruptions += 1;
+        device.refreshing = None;
+    }
+
+    pub(super) fn command(&mut self, index: usize, command: Command, asked: Asked) -> Result<(), String> {
         let device = &mut self.devices[index];
         if device.core.is_none() {
             return Ok(());
         }
         device.commands += 1;
         let id = CommandId(device.commands);
-        device.waiting.insert(id);
+        device.waiting.insert(id, asked);
         self.give(index, Input::Command(id, command))
     }
 
@@ -78,40 +159,28 @@ impl World {
         if self.trace {
             println!("{:?} device {index} <- {}", self.now, brief(&format!("{input:?}")));
         }
-        let Some(core) = self.devices[index].core.as_mut() else { return Ok(()) };
+        let device = &mut self.devices[index];
+        let Some(core) = device.core.as_mut() else { return Ok(()) };
+        device.diagrams.see_input(&input, &mut self.tally);
         let mut outputs = VecDeque::from(core.handle(now, input));
+        self.ask_deadline(index);
         while let Some(output) = outputs.pop_front() {
-            if self.chance(self.faults.kill) {
-                self.struck.kills += 1;
+            if self.strikes("kill", self.faults.kill) {
                 self.kill(index);
                 return Ok(());
             }
             if self.trace {
                 println!("{:?} device {index} -> {}", self.now, brief(&format!("{output:?}")));
             }
+            self.devices[index].diagrams.see_output(&output, &mut self.tally);
             match output {
                 Output::Write(writes) => {
-                    if self.chance(self.faults.commit) {
-                        self.struck.commits += 1;
-                        return self.recover(index);
+                    if !self.commit(index, writes)? {
+                        return Ok(());
                     }
-                    let forgotten = writes.iter().filter_map(|write| match write {
-                        Write::OutboxForget(token) => Some(*token),
-                        _ => None,
-                    });
-                    self.cancelled.extend(forgotten);
-                    self.devices[index].disk.apply(writes)?;
                 }
                 Output::Dial(link, _) => self.dial(index, link)?,
-                Output::HangUp(link) => {
-                    let Some((current, conn)) = self.devices[index].link.take() else {
-                        return Err("hung up what was not open".to_owned());
-                    };
-                    if current != link {
-                        return Err("hung up another link".to_owned());
-                    }
-                    self.sever(conn);
-                }
+                Output::HangUp(link) => self.hang_up(index, link)?,
                 Output::Send(link, frame) => self.send(index, link, frame)?,
                 Output::Load(load) => {
                     let device = &mut self.devices[index];
@@ -119,65 +188,131 @@ impl World {
                     let core = device.core.as_mut().expect("it lives");
                     outputs.extend(core.handle(now, Input::Loaded(load.token, found)));
                 }
-                Output::Answer(id, reply) => {
-                    if !self.devices[index].waiting.remove(&id) {
-                        return Err(format!("command {id:?} was answered twice"));
-                    }
-                    if let Ok(Reply::Accepted(entry)) = reply {
-                        if !self.devices[index].disk.outbox.contains_key(&entry.token) {
-                            return Err("D-3: accepted before it was stored".to_owned());
-                        }
-                        if let Intent::SendMessage { conversation, .. } = entry.intent {
-                            self.accepted.push(Accepted { device: index, conversation, token: entry.token });
-                        }
-                    }
-                }
+                Output::Answer(id, reply) => self.answered(index, id, reply)?,
                 Output::Signal(signal) => self.told(index, signal)?,
             }
         }
         Ok(())
     }
 
-    /// What the shell does after a failed commit: answers, hangs up, starts again from the file.
-    pub(super) fn recover(&mut self, index: usize) -> Result<(), String> {
-        if let Some((_, conn)) = self.devices[index].link.take() {
-            self.sever(conn);
-        }
-        self.devices[index].waiting.clear();
-        self.devices[index].core = None;
-        self.start(index)
+    /// Gives a core a frame of a link that it has given up: nothing may follow from it.
+    pub(super) fn haunt(&mut self, index: usize, link: LinkId, frame: ServerFrame) -> Result<(), String> {
+        // Whatever is due by now happens before, so that it is not taken for the frame's doing.
+        self.give(index, Input::DeadlinePassed)?;
+        let now = self.uptime(index);
+        let Some(core) = self.devices[index].core.as_mut() else { return Ok(()) };
+        self.tally.strike("frame of a dead link heard");
+        let outputs = core.handle(now, Input::Frame(link, frame));
+        self.tally.holds("C-5", outputs.is_empty(), || format!("of a dead link came {outputs:?}"))
     }
 
-    pub(super) fn told(&mut self, index: usize, signal: Signal) -> Result<(), String> {
+    /// Stores a transaction, unless the disk or the process fails. Returns whether the process goes on.
+    fn commit(&mut self, index: usize, writes: Vec<Write>) -> Result<bool, String> {
+        if self.strikes("failed commit", self.faults.commit) {
+            // What the shell does: answers whoever waits, hangs up, starts again from the file.
+            self.end_process(index);
+            self.start(index)?;
+            return Ok(false);
+        }
+        let dies = self.strikes("death in a commit", self.faults.torn_commit);
         let device = &mut self.devices[index];
+        let is_kept = if dies {
+            device.medium.die_in(&writes, &device.disk, &mut self.rng)?
+        } else {
+            device.medium.commit(&writes)?;
+            true
+        };
+        if is_kept {
+            let forgotten = writes.iter().filter_map(|write| match write {
+                Write::OutboxForget(token) => Some(*token),
+                _ => None,
+            });
+            self.cancelled.extend(forgotten);
+            device.disk.apply(writes, &mut self.tally)?;
+        }
+        if dies {
+            self.kill(index);
+        }
+        Ok(!dies)
+    }
+
+    fn hang_up(&mut self, index: usize, link: LinkId) -> Result<(), String> {
+        let device = &mut self.devices[index];
+        let open = device.link.take().filter(|(current, _)| *current == link);
+        self.tally.holds("C-5", open.is_some(), || "hung up what was not open".to_owned())?;
+        device.interruptions += 1;
+        device.refreshing = None;
+        if let Some((_, conn)) = open {
+            self.sever(conn);
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, index: usize, id: CommandId, reply: Result<Reply, Refusal>) -> Result<(), String> {
+        let device = &mut self.devices[index];
+        let Some(asked) = device.waiting.remove(&id) else {
+            return Err(format!("command {id:?} was answered twice"));
+        };
+        match (asked, reply) {
+            (Asked::LogIn, Err(Refusal::Login { .. })) => device.knows_password = false,
+            (Asked::LogOut, _) => device.knows_password = false,
+            (Asked::LogInAsAnother, reply) => {
+                let refused = matches!(reply, Err(Refusal::OtherUser { .. }));
+                self.tally.holds("C-3", refused, || "another user logged in to this store".to_owned())?;
+            }
+            (_, Ok(Reply::Accepted(entry))) => {
+                let stored = device.disk.outbox.contains_key(&entry.token);
+                self.tally.holds("D-3", stored, || "accepted before it was stored".to_owned())?;
+                if let Intent::SendMessage { conversation, .. } = entry.intent {
+                    self.accepted.push(Accepted { device: index, conversation, token: entry.token });
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn told(&mut self, index: usize, signal: Signal) -> Result<(), String> {
         match signal {
             Signal::Link(state) => {
-                device.state = state;
-                if device.state == LinkState::SignedOut {
+                self.devices[index].state = state;
+                if self.devices[index].state.is_signed_out() {
                     let at = self.now + Duration::from_secs(1);
                     self.post(at, Packet::LogIn(index));
                 }
+                Ok(())
             }
-            Signal::Event { event, .. } => {
-                let held = device.disk.conversations.get(&event.conversation);
-                let held = held.and_then(|held| held.events.get(&event.sequence));
-                if held.is_none() && event.sequence != Sequence::ZERO {
-                    return Err("an event was shown before it was stored".to_owned());
-                }
-            }
-            Signal::Outbox { entry, cancelled: true, .. } => {
-                if !self.cancelled.contains(&entry.token) {
-                    return Err("a cancellation was shown before it was stored".to_owned());
-                }
-            }
-            Signal::Outbox { entry, .. } => {
-                if device.disk.outbox.get(&entry.token) != Some(&entry) {
-                    return Err("an entry was shown before it was stored".to_owned());
-                }
-            }
-            Signal::Notice(_) | Signal::User(_) => {}
+            Signal::Event { event, .. } => self.told_event(index, &event),
+            Signal::Outbox { entry, cancelled, .. } => self.told_entry(index, &entry, cancelled),
+            Signal::Notice(_) | Signal::User(_) => Ok(()),
         }
-        Ok(())
+    }
+
+    fn told_event(&mut self, index: usize, event: &Event) -> Result<(), String> {
+        if event.sequence == Sequence::ZERO {
+            return Ok(());
+        }
+        let device = &mut self.devices[index];
+        let held = device.disk.conversations.get(&event.conversation);
+        let held = held.and_then(|held| held.events.get(&event.sequence));
+        let stored = held == Some(event);
+        self.tally.holds("D-5", stored, || "an event was shown before it was stored".to_owned())?;
+        let is_new = device.told.insert((event.conversation, event.sequence));
+        self.tally.holds("L-12", is_new, || format!("{} was told twice", event.sequence))
+    }
+
+    fn told_entry(&mut self, index: usize, entry: &OutboxEntry, cancelled: bool) -> Result<(), String> {
+        let stored = if cancelled {
+            self.cancelled.contains(&entry.token)
+        } else {
+            self.devices[index].disk.outbox.get(&entry.token) == Some(entry)
+        };
+        self.tally.holds("D-5", stored, || format!("{:?} was shown before it was stored", entry.token))
+    }
+
+    /// No message of this token was taken back.
+    pub(super) fn was_cancelled(&self, token: ClientToken) -> bool {
+        self.cancelled.contains(&token)
     }
 }
 

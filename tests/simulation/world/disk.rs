@@ -1,11 +1,13 @@
 //! What a device keeps: the core's writes applied to maps, and checked as they come.
 
+use super::tally::Tally;
 use backscroll::model::{
-    ClientToken, Conversation, ConversationId, Event, Membership, Message, MessageId, OutboxEntry, OutboxState, Ranges,
-    Sequence, SequenceRange, Session, Timestamp, User, UserId, fold_messages, without_token,
+    ClientToken, Conversation, ConversationId, Event, EventBody, Membership, Message, MessageId, OutboxEntry,
+    OutboxState, Ranges, Sequence, SequenceRange, Session, Timestamp, User, UserId, fold_messages, token_of_payload,
+    without_token,
 };
 use backscroll::sync::{SavedConversation, SavedState, Write};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One conversation.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +25,7 @@ pub(crate) struct Held {
 /// One device's file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
-    session: Option<Session>,
+    pub(crate) session: Option<Session>,
     pub(crate) conversations: BTreeMap<ConversationId, Held>,
     pub(crate) outbox: BTreeMap<ClientToken, OutboxEntry>,
     users: BTreeMap<UserId, User>,
@@ -31,12 +33,14 @@ pub(crate) struct Disk {
 
 impl Disk {
     /// Applies one transaction, and checks that the file then holds what it claims.
-    pub(crate) fn apply(&mut self, writes: Vec<Write>) -> Result<(), String> {
+    pub(crate) fn apply(&mut self, writes: Vec<Write>, tally: &mut Tally) -> Result<(), String> {
         let mut touched = Vec::new();
         let me = self.me();
         for write in writes {
             match write {
                 Write::Session(session) => self.session = Some(session),
+                // No device of these worlds registers one.
+                Write::PushToken(_) | Write::PushTokenForget(_) => {}
                 Write::User(user) => {
                     self.users.insert(user.id, user);
                 }
@@ -49,21 +53,13 @@ impl Disk {
                     held.description = Some(conversation);
                 }
                 Write::Membership(id, membership) => {
+                    if let Some(held) = self.conversations.get(&id) {
+                        tally.arrow("Membership", name_of_membership(held.membership), name_of_membership(membership));
+                    }
                     self.conversations.entry(id).or_default().membership = membership;
                 }
                 Write::Events(id, events) => {
-                    let held = self.conversations.entry(id).or_default();
-                    if !events.windows(2).all(|pair| pair[0].sequence < pair[1].sequence) {
-                        return Err(format!("L-12: events of {id} do not rise"));
-                    }
-                    for event in events {
-                        held.head = held.head.max(event.sequence);
-                        held.last_activity = held.last_activity.max(event.timestamp);
-                        let at = event.sequence;
-                        if event.conversation != id || held.events.insert(at, event).is_some() {
-                            return Err(format!("L-1: {id} got an event at {at} that it held, or another's"));
-                        }
-                    }
+                    self.add_events(id, events, tally)?;
                     touched.push(id);
                 }
                 Write::Cover(id, range) => {
@@ -83,10 +79,12 @@ impl Disk {
                 Write::Subscriptions(_)
                 | Write::Subscribed(_)
                 | Write::Unsubscribed(_)
-                | Write::PublicConversations(_) => {}
+                | Write::PublicConversations(_)
+                | Write::WishAnswered(..) => {}
                 Write::Outbox(entry) => {
                     if let Some(before) = self.outbox.get(&entry.token) {
                         check_arrow(before.state, entry.state)?;
+                        tally.arrow("OutboxState", name_of_state(before.state), name_of_state(entry.state));
                     }
                     self.outbox.insert(entry.token, entry);
                 }
@@ -95,7 +93,7 @@ impl Disk {
                 }
             }
         }
-        touched.iter().try_for_each(|id| self.check(*id))
+        touched.iter().try_for_each(|id| self.check(*id, tally))
     }
 
     fn me(&self) -> Option<UserId> {
@@ -109,18 +107,44 @@ impl Disk {
         Some(Message { payload: without_token(found.payload.clone()), ..found })
     }
 
-    /// L-2, L-4: what is covered is held or known to be a hole, and the other way round.
-    fn check(&self, id: ConversationId) -> Result<(), String> {
+    fn add_events(&mut self, id: ConversationId, events: Vec<Event>, tally: &mut Tally) -> Result<(), String> {
+        let rise = events.windows(2).all(|pair| pair[0].sequence < pair[1].sequence);
+        tally.holds("L-12", rise, || format!("events of {id} do not rise"))?;
+        let held = self.conversations.entry(id).or_default();
+        for event in events {
+            held.head = held.head.max(event.sequence);
+            held.last_activity = held.last_activity.max(event.timestamp);
+            let at = event.sequence;
+            let is_new = event.conversation == id && held.events.insert(at, event).is_none();
+            tally.holds("L-1", is_new, || format!("{id} got an event at {at} that it held, or another's"))?;
+        }
+        Ok(())
+    }
+
+    /// What is covered is held or known to be a hole, and the other way round; nothing of ours is there twice.
+    fn check(&self, id: ConversationId, tally: &mut Tally) -> Result<(), String> {
         let held = &self.conversations[&id];
         let positions: Ranges = held.events.keys().filter_map(|at| SequenceRange::single(*at)).collect();
         let mut known = positions.clone();
         held.holes.iter().for_each(|hole| {
             known.insert(hole);
         });
-        if known != held.coverage {
-            return Err(format!("L-2: {id} covers {:?} and holds {known:?}", held.coverage));
-        }
-        Ok(())
+        tally.holds("L-2", known == held.coverage, || format!("{id} covers {:?}, holds {known:?}", held.coverage))?;
+        let ranges: Vec<SequenceRange> = held.coverage.iter().collect();
+        let apart = ranges.windows(2).all(|pair| pair[0].last().next() < pair[1].first());
+        tally.holds("L-4", apart, || format!("{id} covers {ranges:?}"))?;
+        let removed: BTreeSet<MessageId> = held.events.values().filter_map(removed_by).collect();
+        let visible =
+            held.events.values().filter(|event| event.body.message().is_some_and(|id| !removed.contains(&id)));
+        let mut tokens: Vec<ClientToken> = visible.filter_map(token_of).collect();
+        let count = tokens.len();
+        tokens.sort_unstable();
+        tokens.dedup();
+        tally.holds("O-2", tokens.len() == count, || format!("{id} shows a message twice"))?;
+        // The echo of an entry and the event that it became would be one message twice.
+        let settled = |token| self.outbox.get(token).is_none_or(|entry| !is_unfinished(entry.state));
+        let both = tokens.iter().find(|token| !settled(token));
+        tally.holds("O-2", both.is_none(), || format!("{id} holds {both:?}, and waits for it"))
     }
 
     /// What a core is rebuilt from.
@@ -139,6 +163,7 @@ impl Disk {
         });
         SavedState {
             session: self.session.clone(),
+            push_tokens: Vec::new(),
             conversations: conversations.collect(),
             outbox,
             users: self.users.keys().copied().collect(),
@@ -146,8 +171,29 @@ impl Disk {
     }
 
     pub(crate) fn unfinished(&self) -> usize {
-        let states = self.outbox.values().map(|entry| entry.state);
-        states.filter(|state| !matches!(state, OutboxState::Settled | OutboxState::Failed)).count()
+        self.outbox.values().filter(|entry| is_unfinished(entry.state)).count()
+    }
+}
+
+/// Returns the token by which the sender of a message knows it.
+pub(crate) fn token_of(event: &Event) -> Option<ClientToken> {
+    match &event.body {
+        EventBody::MessageSent(content) => token_of_payload(content.payload.as_ref()),
+        _ => None,
+    }
+}
+
+const fn removed_by(event: &Event) -> Option<MessageId> {
+    match event.body {
+        EventBody::MessageRemoved(id) => Some(id),
+        _ => None,
+    }
+}
+
+const fn is_unfinished(state: OutboxState) -> bool {
+    match state {
+        OutboxState::Queued | OutboxState::Sending | OutboxState::Uncertain => true,
+        OutboxState::Settled | OutboxState::Failed => false,
     }
 }
 
@@ -166,4 +212,23 @@ fn check_arrow(from: OutboxState, to: OutboxState) -> Result<(), String> {
         Settled => matches!(to, Settled),
     };
     if allowed { Ok(()) } else { Err(format!("an entry went from {from:?} to {to:?}")) }
+}
+
+const fn name_of_state(state: OutboxState) -> &'static str {
+    match state {
+        OutboxState::Queued => "Queued",
+        OutboxState::Sending => "Sending",
+        OutboxState::Uncertain => "Uncertain",
+        OutboxState::Settled => "Settled",
+        OutboxState::Failed => "Failed",
+    }
+}
+
+const fn name_of_membership(membership: Membership) -> &'static str {
+    match membership {
+        Membership::Member => "Member",
+        Membership::Left => "Left",
+        Membership::Removed => "Removed",
+        Membership::Stranger => "Stranger",
+    }
 }

@@ -13,20 +13,34 @@ pub(crate) struct Faults {
     pub(crate) kill: u32,
     /// A commit fails.
     pub(crate) commit: u32,
+    /// A process dies in a commit, which is then there as a whole or not at all.
+    pub(crate) torn_commit: u32,
     /// A dial is refused.
     pub(crate) refuse_dial: u32,
+    /// A peer accepts a connection and never greets.
+    pub(crate) mute: u32,
     /// A request meets a rate limit or an outage.
     pub(crate) refuse_request: u32,
-    /// A token has expired when it is used.
+    /// A login meets an outage.
+    pub(crate) refuse_login: u32,
+    /// An access token has expired when it is used.
     pub(crate) expire: u32,
+    /// A refresh token has expired when it is used.
+    pub(crate) expire_refresh: u32,
     /// A push is delivered twice.
     pub(crate) duplicate: u32,
-    /// Something arrives that is no frame.
+    /// A frame arrives torn: it is no frame.
     pub(crate) noise: u32,
+    /// A frame of a link that was given up reaches the core nevertheless.
+    pub(crate) ghost: u32,
     /// A frame of history is left out of an answer.
     pub(crate) leave_out: u32,
     /// The server restarts, at each request.
     pub(crate) restart: u32,
+    /// The server's time of day jumps, at each request.
+    pub(crate) clock: u32,
+    /// A frame of the server says something else than the truth.
+    pub(crate) lie: u32,
     /// The longest a frame is under way, in milliseconds.
     pub(crate) latency_ms: u64,
     /// The longest a frame of a link that was given up is still under way, in milliseconds.
@@ -42,14 +56,21 @@ impl Faults {
             silence: one(15),
             kill: one(20),
             commit: one(20),
+            torn_commit: one(20),
             refuse_dial: one(500),
+            mute: one(100),
             refuse_request: one(200),
+            refuse_login: one(200),
             expire: one(300),
+            expire_refresh: one(300),
             duplicate: one(200),
             noise: one(100),
+            ghost: one(500),
             // Only a server that does not say how many frames follow can leave one out unnoticed.
             leave_out: if foreign { one(50) } else { 0 },
             restart: one(20),
+            clock: one(50),
+            lie: 0,
             latency_ms: u64::from(one(2_000)).max(5),
             late_ms: u64::from(one(30_000)).max(10),
         }
@@ -58,39 +79,5 @@ impl Faults {
     /// Nothing goes wrong any more; frames still take their time.
     pub(crate) fn quiet(self) -> Self {
         Self { latency_ms: self.latency_ms, late_ms: self.late_ms, ..Self::default() }
-    }
-}
-
-/// How often each fault struck.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Struck {
-    pub(crate) cuts: u64,
-    pub(crate) silences: u64,
-    pub(crate) kills: u64,
-    pub(crate) commits: u64,
-    pub(crate) refused_dials: u64,
-    pub(crate) refused_requests: u64,
-    pub(crate) expired: u64,
-    pub(crate) duplicates: u64,
-    pub(crate) noises: u64,
-    pub(crate) left_out: u64,
-    pub(crate) restarts: u64,
-    pub(crate) late_frames: u64,
-}
-
-impl Struck {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.cuts += other.cuts;
-        self.silences += other.silences;
-        self.kills += other.kills;
-        self.commits += other.commits;
-        self.refused_dials += other.refused_dials;
-        self.refused_requests += other.refused_requests;
-        self.expired += other.expired;
-        self.duplicates += other.duplicates;
-        self.noises += other.noises;
-        self.left_out += other.left_out;
-        self.restarts += other.restarts;
-        self.late_frames += other.late_frames;
     }
 }

@@ -5,11 +5,16 @@
 
 mod checks;
 mod device;
-mod disk;
+mod diagrams;
+pub(crate) mod disk;
 pub(crate) mod faults;
 mod foreign;
+mod lies;
+pub(crate) mod medium;
 mod network;
+mod outsiders;
 mod server;
+pub(crate) mod tally;
 mod users;
 
 use backscroll::model::{ClientToken, ConversationId, Uptime, UserId, UserName};
@@ -18,18 +23,25 @@ use backscroll::sync::{Input, LinkId, LinkState};
 use backscroll_server::Hub;
 use backscroll_server::storage::Memory;
 use device::Device;
-use disk::Disk;
 use fastrand::Rng;
-use faults::{Faults, Struck};
+use faults::Faults;
+use medium::Medium;
 use network::Conn;
+use server::Accounts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use tally::Tally;
 use uuid::Uuid;
 
 /// The clock of the server at the beginning.
 const EPOCH: i64 = 1_800_000_000;
 /// Deadlines in a row that move neither the clock nor anything else, before a core counts as spinning.
 const SPINS_MAX: u32 = 200;
+/// Steps that a world with a lying server goes on for after the last action: it need not come to rest.
+const STEPS_AMONG_LIES: u64 = 300;
+
+/// What cannot hold when the server says that an event is somebody else's, or elsewhere, or not there.
+const NOT_AMONG_LIES: &[&str] = &["O-2", "O-5", "O-6", "L-9"];
 
 /// What kind of server there is, and how careful the clients are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +50,11 @@ pub(crate) enum Flavour {
     Ours,
     /// Somebody else's: does what it is asked as often as it is asked.
     Foreign,
-    /// As before, and the clients believe that it does nothing twice: they must be seen to double.
+    /// Either of them, and it lies: wrong numbers, events of elsewhere, changed content.
+    Hostile,
+    /// A foreign one, and the clients believe that it does nothing twice: they must be seen to double.
     Blind,
-    /// As before, and the clients look without waiting for late frames: they must be seen to double.
+    /// A foreign one, and the clients look without waiting for late frames: they must be seen to double.
     Hasty,
 }
 
@@ -65,16 +79,21 @@ pub(crate) struct Accepted {
     token: ClientToken,
 }
 
-pub(crate) struct World {
+pub(crate) struct World<M> {
     flavour: Flavour,
+    /// Whether the server announces that it does nothing twice, and does nothing twice.
+    idempotent: bool,
     pub(crate) faults: Faults,
-    pub(crate) struck: Struck,
+    pub(crate) tally: Tally,
     pub(crate) steps: u64,
     pub(crate) now: Duration,
     rng: Rng,
     hub: Hub<Memory>,
+    accounts: Accounts,
+    /// How far the server's time of day is from the truth, in seconds.
+    clock_error: i64,
     users: Vec<(UserId, UserName)>,
-    devices: Vec<Device>,
+    devices: Vec<Device<M>>,
     conns: BTreeMap<u64, Conn>,
     packets: BTreeMap<(Duration, u64), Packet>,
     serial: u64,
@@ -84,12 +103,13 @@ pub(crate) struct World {
     trace: bool,
 }
 
-impl World {
+impl<M: Medium> World<M> {
     pub(crate) fn new(seed: u64, flavour: Flavour, trace: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
         let faults = match flavour {
             Flavour::Ours => Faults::of(&mut rng, false),
             Flavour::Foreign => Faults::of(&mut rng, true),
+            Flavour::Hostile => Faults { lie: rng.u32(10..300), ..Faults::of(&mut rng, true) },
             // What is needed to be seen: frames that come late, and links that break under them.
             Flavour::Blind | Flavour::Hasty => {
                 Faults { cut: 40, latency_ms: 200, late_ms: 20_000, ..Faults::default() }
@@ -102,42 +122,33 @@ impl World {
         for (id, name) in &users {
             hub.storage_mut().add_user(*id, name.clone(), "");
         }
-        let devices: Vec<Device> = users
-            .iter()
-            .flat_map(|(user, _)| vec![*user; rng.usize(1..=2)])
-            .map(|user| Device {
-                user,
-                core: None,
-                started: Duration::ZERO,
-                disk: Disk::default(),
-                link: None,
-                waiting: BTreeSet::new(),
-                commands: 0,
-                state: LinkState::default(),
-                spins: 0,
-            })
-            .collect();
-        let actions_left = rng.u32(20..60);
+        let owners: Vec<UserId> = users.iter().flat_map(|(user, _)| vec![*user; rng.usize(1..=2)]).collect();
         let mut world = Self {
             flavour,
+            idempotent: flavour == Flavour::Ours || (flavour == Flavour::Hostile && rng.bool()),
             faults,
-            struck: Struck::default(),
+            tally: Tally { waived: if flavour == Flavour::Hostile { NOT_AMONG_LIES } else { &[] }, ..Tally::default() },
             steps: 0,
             now: Duration::ZERO,
-            rng,
+            actions_left: rng.u32(20..60),
             hub,
+            accounts: Accounts::default(),
+            clock_error: 0,
             users,
-            devices,
+            devices: Vec::new(),
             conns: BTreeMap::new(),
             packets: BTreeMap::new(),
             serial: 0,
             accepted: Vec::new(),
             cancelled: BTreeSet::new(),
-            actions_left,
+            rng,
             trace,
         };
-        for device in 0..world.devices.len() {
-            world.post(Duration::from_millis(device as u64), Packet::Start(device));
+        for owner in owners {
+            world.add_device(owner);
+        }
+        if world.rng.u32(0..8) == 0 {
+            world.make_history();
         }
         world.post(Duration::from_secs(2), Packet::Act);
         world
@@ -148,7 +159,17 @@ impl World {
         while self.actions_left > 0 {
             self.step()?;
         }
+        if self.flavour == Flavour::Hostile {
+            return (0..STEPS_AMONG_LIES).try_for_each(|_| self.step());
+        }
         self.faults = self.faults.quiet();
+        self.come_to_rest()?;
+        self.check_the_end()?;
+        self.check_a_fresh_device()
+    }
+
+    /// Goes on until nothing moves any more: without faults that takes a bounded time.
+    fn come_to_rest(&mut self) -> Result<(), String> {
         let end = self.now + Duration::from_secs(2 * 3_600);
         let mut calm_since = None;
         loop {
@@ -159,18 +180,28 @@ impl World {
             if !calm {
                 calm_since = None;
             } else if self.now > since + Duration::from_secs(30) {
-                break;
+                return self.tally.holds("L-8", true, String::new);
             }
             if self.now > end {
-                let stuck = self.devices.iter().map(|d| (d.user, d.state.clone(), d.disk.unfinished()));
-                return Err(format!("L-8: not at rest after two quiet hours: {:?}", stuck.collect::<Vec<_>>()));
+                let stuck: Vec<_> =
+                    self.devices.iter().map(|d| (d.user, d.state.clone(), d.disk.unfinished())).collect();
+                let stuck = || format!("not at rest after two quiet hours: {stuck:?}");
+                return self.tally.holds("L-8", false, stuck);
             }
         }
-        self.check_the_end()
     }
 
     fn chance(&mut self, in_a_thousand: u32) -> bool {
         in_a_thousand > 0 && self.rng.u32(0..1_000) < in_a_thousand
+    }
+
+    /// Lets a fault strike, or not.
+    fn strikes(&mut self, fault: &'static str, in_a_thousand: u32) -> bool {
+        let strikes = self.chance(in_a_thousand);
+        if strikes {
+            self.tally.strike(fault);
+        }
+        strikes
     }
 
     fn latency(&mut self) -> Duration {
@@ -190,31 +221,34 @@ impl World {
         Uptime::from_duration(self.now - self.devices[device].started)
     }
 
-    fn deadline(&self, device: usize) -> Option<Duration> {
-        let device = &self.devices[device];
-        Some(device.started + device.core.as_ref()?.deadline()?.as_duration())
+    /// Asks a core when it is next due: after everything that may have changed the answer.
+    fn ask_deadline(&mut self, device: usize) {
+        let device = &mut self.devices[device];
+        let deadline = device.core.as_ref().and_then(backscroll::sync::Core::deadline);
+        device.due = deadline.map(|at| device.started + at.as_duration());
     }
 
     /// The next thing happens: a packet arrives, or a deadline passes.
     fn step(&mut self) -> Result<(), String> {
         self.steps += 1;
-        let due = (0..self.devices.len()).filter_map(|device| Some((self.deadline(device)?, device))).min();
+        let due = self.devices.iter().enumerate().filter_map(|(index, device)| Some((device.due?, index))).min();
         let packet = self.packets.first_key_value().map(|(key, _)| *key);
         match (due, packet) {
             (Some((at, device)), key) if key.is_none_or(|(arrives, _)| at < arrives) => {
                 self.devices[device].spins = if at > self.now { 0 } else { self.devices[device].spins + 1 };
-                if self.devices[device].spins > SPINS_MAX {
-                    return Err("a core asks for the same deadline over and over".to_owned());
-                }
+                let spins = self.devices[device].spins > SPINS_MAX;
+                let spinning = || "a core asks for the same deadline over and over".to_owned();
+                self.tally.holds("O-8", !spins, spinning)?;
                 self.now = self.now.max(at);
-                self.give(device, Input::DeadlinePassed)
+                self.give(device, Input::DeadlinePassed)?;
             }
             (_, Some(key)) => {
                 self.now = self.now.max(key.0);
                 let packet = self.packets.remove(&key).expect("just seen");
-                self.arrive(packet)
+                self.arrive(packet)?;
             }
-            (_, None) => Err("nothing will ever happen again".to_owned()),
+            (_, None) => return Err("nothing will ever happen again".to_owned()),
         }
+        self.check_patience()
     }
 }

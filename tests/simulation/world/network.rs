@@ -1,9 +1,14 @@
 //! The wire: connections with a latency, that break, fall silent, and deliver late what the client has given up.
 
-use super::{Flavour, Packet, World};
-use backscroll::model::{OutboxState, UserId};
-use backscroll::protocol::{Announcement, ClientFrame, RateLimit, Request, ServerFrame, ServerRpc};
-use backscroll::sync::{Input, LinkId, LinkState};
+use super::medium::Medium;
+use super::{Packet, World};
+use backscroll::model::{ErrorClass, OutboxState, RequestId, Sequence, SequenceRange, UserId};
+use backscroll::protocol::{
+    Announcement, ClientFrame, ClientRpc, Push, RETRANSMIT_MAX, RateLimit, Request, ServerFrame, ServerRpc,
+    decode_server, encode_server,
+};
+use backscroll::sync::{Input, LinkId};
+use backscroll_server::storage::Storage;
 use std::time::Duration;
 
 /// A connection, as the network sees it.
@@ -13,12 +18,14 @@ pub(super) struct Conn {
     /// Whether the client's end still listens.
     pub(super) heard: bool,
     pub(super) silent: bool,
+    /// When the peer fell silent, as far as the client can tell.
+    pub(super) quiet_since: Option<Duration>,
     pub(super) user: Option<UserId>,
     pub(super) last_up: Duration,
     pub(super) last_down: Duration,
 }
 
-impl World {
+impl<M: Medium> World<M> {
     pub(super) fn arrive(&mut self, packet: Packet) -> Result<(), String> {
         match packet {
             Packet::ToServer(conn, frame) => {
@@ -26,7 +33,9 @@ impl World {
                 Ok(())
             }
             Packet::Start(device) => self.start(device),
-            Packet::LogIn(device) if self.devices[device].state == LinkState::SignedOut => self.log_in(device),
+            Packet::LogIn(device) if self.devices[device].state.is_signed_out() => {
+                self.log_in(device, self.devices[device].user)
+            }
             Packet::LogIn(_) => Ok(()),
             Packet::Act => self.act(),
             Packet::Refused(device, link) => {
@@ -36,38 +45,104 @@ impl World {
                 }
                 Ok(())
             }
-            Packet::Connected(conn) => self.hear(conn, Input::Connected),
+            Packet::Connected(conn) => {
+                if let Some(known) = self.conns.get_mut(&conn).filter(|conn| conn.quiet_since.is_some()) {
+                    known.quiet_since = Some(self.now);
+                }
+                self.hear(conn, Input::Connected)
+            }
             Packet::Noise(conn) => self.hear(conn, Input::Noise),
-            Packet::Closed(conn) => {
-                let Some(known) = self.conns.get_mut(&conn).filter(|conn| conn.heard) else { return Ok(()) };
-                known.heard = false;
-                let (device, link) = (known.device, known.link);
-                if self.devices[device].link.is_some_and(|(_, current)| current == conn) {
-                    self.devices[device].link = None;
-                }
-                self.give(device, Input::Disconnected(link))
-            }
-            Packet::ToClient(conn, frame) => {
-                if !self.conns.get(&conn).is_some_and(|conn| conn.heard) {
-                    return Ok(());
-                }
-                if self.chance(self.faults.cut) {
-                    self.struck.cuts += 1;
-                    self.sever(conn);
-                    let at = self.now + self.latency();
-                    self.post(at, Packet::Closed(conn));
-                    return Ok(());
-                }
-                if self.chance(self.faults.silence) {
-                    self.struck.silences += 1;
-                    self.conns.get_mut(&conn).expect("known").silent = true;
-                }
-                self.hear(conn, |link| Input::Frame(link, frame))
-            }
+            Packet::Closed(conn) => self.close(conn),
+            Packet::ToClient(conn, frame) => self.deliver(conn, frame),
         }
     }
 
-    pub(super) fn hear(&mut self, conn: u64, input: impl FnOnce(LinkId) -> Input) -> Result<(), String> {
+    /// The client learns that a connection is gone.
+    fn close(&mut self, conn: u64) -> Result<(), String> {
+        let Some(known) = self.conns.get_mut(&conn).filter(|conn| conn.heard) else { return Ok(()) };
+        known.heard = false;
+        let (device, link) = (known.device, known.link);
+        if self.devices[device].link.is_some_and(|(_, current)| current == conn) {
+            self.devices[device].link = None;
+        }
+        self.devices[device].interruptions += 1;
+        self.devices[device].refreshing = None;
+        self.give(device, Input::Disconnected(link))
+    }
+
+    fn deliver(&mut self, conn: u64, frame: ServerFrame) -> Result<(), String> {
+        let Some(known) = self.conns.get(&conn) else { return Ok(()) };
+        let (device, link) = (known.device, known.link);
+        if self.devices[device].link.is_none_or(|(_, current)| current != conn) {
+            return if self.chance(self.faults.ghost) { self.haunt(device, link, frame) } else { Ok(()) };
+        }
+        if !known.heard || known.silent {
+            return Ok(());
+        }
+        if self.chance(self.faults.cut) {
+            self.tally.strike(if self.is_mid_answer(conn, &frame) { "cut in an answer" } else { "cut" });
+            self.sever(conn);
+            let at = self.now + self.latency();
+            self.post(at, Packet::Closed(conn));
+            return Ok(());
+        }
+        if self.strikes("silent peer", self.faults.silence) {
+            let known = self.conns.get_mut(&conn).expect("known");
+            known.silent = true;
+            known.quiet_since = Some(self.now);
+            return Ok(());
+        }
+        let live = match &frame {
+            ServerFrame::Chat(chat) => match &chat.push {
+                Push::Event(event) => Some(event.clone()),
+                _ => None,
+            },
+            ServerFrame::Rpc(_) => None,
+        };
+        self.mind(device, &frame);
+        let lives = self.devices[device].started;
+        self.give(device, Input::Frame(link, frame))?;
+        match live {
+            Some(event) if self.devices[device].core.is_some() && self.devices[device].started == lives => {
+                self.check_shown_at_once(device, &event)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the answers that a device gets oblige it to.
+    fn mind(&mut self, index: usize, frame: &ServerFrame) {
+        let device = &mut self.devices[index];
+        match frame {
+            ServerFrame::Chat(chat) => {
+                if let Push::Error { error, .. } = &chat.push {
+                    device.interruptions += 1;
+                    if chat.request.is_some() && error.code.class() == ErrorClass::TooFast {
+                        device.slow_until = self.now + Duration::from_secs(1);
+                    }
+                }
+            }
+            ServerFrame::Rpc(ServerRpc::Refreshed(_) | ServerRpc::RefreshFailed { .. }) => device.refreshing = None,
+            ServerFrame::Rpc(_) => {}
+        }
+    }
+
+    /// Whether more of the same answer is on its way behind this frame.
+    fn is_mid_answer(&self, conn: u64, frame: &ServerFrame) -> bool {
+        let request_of = |frame: &ServerFrame| -> Option<RequestId> {
+            match frame {
+                ServerFrame::Chat(chat) => chat.request,
+                ServerFrame::Rpc(_) => None,
+            }
+        };
+        let request = request_of(frame);
+        request.is_some()
+            && self.packets.values().any(
+                |packet| matches!(packet, Packet::ToClient(of, next) if *of == conn && request_of(next) == request),
+            )
+    }
+
+    fn hear(&mut self, conn: u64, input: impl FnOnce(LinkId) -> Input) -> Result<(), String> {
         match self.conns.get(&conn) {
             Some(known) if known.heard && !known.silent => {
                 let (device, link) = (known.device, known.link);
@@ -78,46 +153,110 @@ impl World {
     }
 
     pub(super) fn dial(&mut self, index: usize, link: LinkId) -> Result<(), String> {
-        if self.devices[index].link.is_some() {
-            return Err("C-5: dialled while a link is open".to_owned());
-        }
+        let device = &self.devices[index];
+        self.tally.holds("C-5", device.link.is_none(), || "dialled while a link is open".to_owned())?;
+        let has_tokens = device.disk.session.as_ref().is_some_and(|session| session.tokens.is_some());
+        let nobody = || "dialled with nobody to log in as".to_owned();
+        self.tally.holds("C-3", has_tokens || device.knows_password, nobody)?;
         self.serial += 1;
         let conn = self.serial;
         self.devices[index].link = Some((link, conn));
         let at = self.now + self.latency();
-        if self.chance(self.faults.refuse_dial) {
-            self.struck.refused_dials += 1;
+        if self.strikes("refused dial", self.faults.refuse_dial) {
             self.post(at, Packet::Refused(index, link));
             return Ok(());
         }
-        let known = Conn { device: index, link, heard: true, silent: false, user: None, last_up: at, last_down: at };
-        self.conns.insert(conn, known);
+        let is_mute = self.strikes("peer that never greets", self.faults.mute);
+        self.conns.insert(
+            conn,
+            Conn {
+                device: index,
+                link,
+                heard: true,
+                silent: false,
+                quiet_since: is_mute.then_some(at),
+                user: None,
+                last_up: at,
+                last_down: at,
+            },
+        );
         self.post(at, Packet::Connected(conn));
-        let idempotent = matches!(self.flavour, Flavour::Ours | Flavour::Blind);
-        let rate = idempotent.then_some(RateLimit { burst: 64, interval: Duration::from_millis(1) });
-        let announcement = Announcement { idempotent, heads: idempotent, rate };
-        self.reply(conn, ServerFrame::Rpc(ServerRpc::Greeting { connection: None, announcement }));
+        if !is_mute {
+            let idempotent = self.announces_idempotence();
+            let rate = idempotent.then_some(RateLimit { burst: 64, interval: Duration::from_millis(1) });
+            let announcement = Announcement { idempotent, heads: self.idempotent, rate };
+            self.reply(conn, ServerFrame::Rpc(ServerRpc::Greeting { connection: None, announcement }));
+        }
         Ok(())
     }
 
     pub(super) fn send(&mut self, index: usize, link: LinkId, frame: ClientFrame) -> Result<(), String> {
         let Some((current, conn)) = self.devices[index].link else { return Ok(()) };
-        if current != link {
-            return Err("sent on another link".to_owned());
-        }
-        if let ClientFrame::Chat(chat) = &frame
-            && matches!(chat.body, Request::SendMessage { .. })
-        {
-            let mut entries = self.devices[index].disk.outbox.values();
-            if !entries.any(|entry| entry.request == chat.request && entry.state == OutboxState::Sending) {
-                return Err("a message left before that was stored".to_owned());
-            }
-        }
+        self.tally.holds("C-5", current == link, || "sent on another link".to_owned())?;
+        self.check_sent(index, link, &frame)?;
         let at = self.now + self.latency();
         if let Some(known) = self.conns.get_mut(&conn).filter(|conn| !conn.silent) {
             known.last_up = known.last_up.max(at);
             let at = known.last_up;
+            if at > self.now + Duration::from_secs(1) {
+                self.tally.strike("delay of more than a second");
+            }
             self.post(at, Packet::ToServer(conn, frame));
+        }
+        Ok(())
+    }
+
+    /// What must be true of everything that leaves a device.
+    fn check_sent(&mut self, index: usize, link: LinkId, frame: &ClientFrame) -> Result<(), String> {
+        let (device, tally) = (&mut self.devices[index], &mut self.tally);
+        let chat = match frame {
+            ClientFrame::Chat(chat) => chat,
+            ClientFrame::Rpc(rpc) => {
+                let tokens = device.disk.session.as_ref().and_then(|session| session.tokens.as_ref());
+                let not_stored = || "a token was used that is not on disk".to_owned();
+                match rpc {
+                    ClientRpc::Login { options, .. } => {
+                        let stored = options.access_token.as_ref();
+                        let is_stored = stored.is_none() || stored == tokens.map(|tokens| &tokens.access);
+                        tally.holds("C-1", is_stored, not_stored)?;
+                    }
+                    ClientRpc::RefreshToken { refresh, .. } => {
+                        tally.holds("C-1", Some(refresh) == tokens.map(|tokens| &tokens.refresh), not_stored)?;
+                        let alone = device.refreshing.replace(link) != Some(link);
+                        tally.holds("C-2", alone, || "two refreshes at once".to_owned())?;
+                    }
+                    _ => {}
+                }
+                return Ok(());
+            }
+        };
+        let is_calm = self.now >= device.slow_until;
+        tally.holds("O-8", is_calm, || "a request left though the server said to slow down".to_owned())?;
+        match &chat.body {
+            Request::SendMessage { .. } => {
+                let mut entries = device.disk.outbox.values();
+                let stored = entries.any(|entry| entry.request == chat.request && entry.state == OutboxState::Sending);
+                tally.holds("O-1", stored, || "a message left before that was stored".to_owned())?;
+            }
+            Request::EditMessage { conversation, message, .. } | Request::RemoveMessage { conversation, message } => {
+                let known = self.hub.storage().message(*conversation, *message).map_err(|error| error.to_string())?;
+                let made_up = || format!("{message} was never given by the server");
+                tally.holds("O-5", known.is_some(), made_up)?;
+            }
+            Request::MarkAsRead { conversation, sequence } => {
+                let before = device.marks.insert(*conversation, *sequence);
+                let rises = before.is_none_or(|before| before <= *sequence);
+                tally.holds("O-6", rises, || format!("a mark fell to {sequence}"))?;
+            }
+            Request::RetransmitEvents { conversation, from: Some(from), to: Some(to), .. } => {
+                let length = to - from + 1;
+                let fits = (1..=i64::from(RETRANSMIT_MAX)).contains(&length);
+                tally.holds("L-5", fits, || format!("{length} events were asked for at once"))?;
+                let at = |number: i64| Sequence(u32::try_from(number).unwrap_or(u32::MAX));
+                let range = SequenceRange::new(at(*from), at(*to));
+                device.asked.entry(*conversation).or_default().extend(range);
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -128,6 +267,7 @@ impl World {
         let Some(known) = self.conns.get_mut(&conn) else { return };
         let was_silent = known.silent;
         known.silent = true;
+        known.quiet_since = None;
         let mine = |packet: &Packet| matches!(packet, Packet::ToServer(of, _) if *of == conn);
         let keys: Vec<(Duration, u64)> =
             self.packets.iter().filter(|(_, packet)| mine(packet)).map(|(key, _)| *key).collect();
@@ -135,18 +275,22 @@ impl World {
         for key in keys {
             let packet = self.packets.remove(&key).expect("just seen");
             if was_silent || self.rng.bool() {
+                self.tally.strike("lost frame");
                 continue;
             }
             last = last.max(self.now + Duration::from_millis(self.rng.u64(0..=self.faults.late_ms)));
-            self.struck.late_frames += 1;
+            self.tally.strike("late frame of a dead link");
             self.post(last, packet);
         }
     }
 
     pub(super) fn reply(&mut self, conn: u64, frame: ServerFrame) {
+        let frame = if self.strikes("lie", self.faults.lie) { self.twist(frame) } else { frame };
         let at = self.now + self.latency();
-        if self.chance(self.faults.noise) {
-            self.struck.noises += 1;
+        if self.strikes("torn frame", self.faults.noise) {
+            let text = encode_server(&frame);
+            let middle = (text.len() / 2..).find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+            assert!(decode_server(&text[..middle]).is_err(), "half a frame is none");
             self.post(at, Packet::Noise(conn));
         }
         if let Some(known) = self.conns.get_mut(&conn).filter(|conn| !conn.silent) {

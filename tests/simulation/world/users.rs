@@ -1,5 +1,8 @@
 //! The users: what people do with their devices.
 
+use super::device::Asked;
+use super::medium::Medium;
+use super::server::POISON;
 use super::{EPOCH, Packet, World};
 use backscroll::model::{
     ClientToken, ConversationConfig, ConversationId, Intent, Membership, MessageKey, Participant, Sequence, Timestamp,
@@ -7,7 +10,7 @@ use backscroll::model::{
 use backscroll::sync::{Command, Query};
 use std::time::Duration;
 
-impl World {
+impl<M: Medium> World<M> {
     pub(super) fn act(&mut self) -> Result<(), String> {
         if self.actions_left == 0 {
             return Ok(());
@@ -15,6 +18,10 @@ impl World {
         self.actions_left -= 1;
         let at = self.now + Duration::from_millis(self.rng.u64(0..4_000));
         self.post(at, Packet::Act);
+        if self.rng.u32(0..8) == 0 {
+            self.act_elsewhere();
+            return Ok(());
+        }
         let index = self.rng.usize(0..self.devices.len());
         let device = &self.devices[index];
         let rooms: Vec<ConversationId> = device
@@ -24,13 +31,24 @@ impl World {
             .filter(|(_, held)| held.membership == Membership::Member)
             .map(|(id, _)| *id)
             .collect();
+        match self.rng.u32(0..60) {
+            0 => return self.command(index, Command::LogOut, Asked::LogOut),
+            1 => {
+                // Of a new store nobody knows yet whose it will be.
+                let anybody = self.users[self.rng.usize(0..self.users.len())].0;
+                let user = if device.disk.session.is_some() { anybody } else { device.user };
+                return self.log_in(index, user);
+            }
+            _ => {}
+        }
         let command = if rooms.is_empty() || self.rng.u32(0..12) == 0 {
             self.submit_new(index)
         } else {
             let room = rooms[self.rng.usize(0..rooms.len())];
             self.something_in(index, room)
         };
-        self.command(index, command)
+        let asked = if matches!(command, Command::Query(_)) { Asked::Query(self.now) } else { Asked::Other };
+        self.command(index, command, asked)
     }
 
     pub(super) fn submit(&mut self, intent: Intent) -> Command {
@@ -82,7 +100,8 @@ impl World {
                 self.submit(Intent::AddParticipants { conversation, participants: vec![Participant::new(user)] })
             }
             _ => {
-                let text = format!("text {}", self.steps);
+                let kind = if self.rng.u32(0..30) == 0 { POISON } else { "text" };
+                let text = format!("{kind} {}", self.steps);
                 self.submit(Intent::SendMessage { conversation, text, payload: None })
             }
         }

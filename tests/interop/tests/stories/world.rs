@@ -23,14 +23,20 @@ pub(crate) struct World {
     folder: TempDir,
     address: SocketAddr,
     server: Option<Server>,
+    rules: LoginRules,
 }
 
 impl World {
     /// Starts a server with the users that are named; they are numbered from 101 on.
     pub(crate) async fn with_users(names: &[&str]) -> Self {
+        Self::with_rules(names, LoginRules::for_tests()).await
+    }
+
+    /// As [`with_users`](Self::with_users), with rules of one's own for logging in.
+    pub(crate) async fn with_rules(names: &[&str], rules: LoginRules) -> Self {
         let folder = TempDir::new().unwrap();
-        let mut world = Self { folder, address: (Ipv4Addr::LOCALHOST, 0).into(), server: None };
-        let accounts = Accounts::open_with(&world.data(), LoginRules::for_tests()).unwrap();
+        let mut world = Self { folder, address: (Ipv4Addr::LOCALHOST, 0).into(), server: None, rules };
+        let accounts = Accounts::open_with(&world.data(), world.rules.clone()).unwrap();
         for name in names {
             accounts.add(&user_name(name), name, &password(name)).unwrap();
         }
@@ -45,7 +51,7 @@ impl World {
     /// Starts the server where it was.
     pub(crate) async fn start_server(&mut self) {
         let mut config = backscroll_server::Config::new(self.address, self.data());
-        config.logins = LoginRules::for_tests();
+        config.logins = self.rules.clone();
         let server = serve(config).await.unwrap();
         self.address = server.address();
         self.server = Some(server);
@@ -54,6 +60,11 @@ impl World {
     /// Lets the server vanish as if it were killed.
     pub(crate) fn crash_server(&mut self) {
         drop(self.server.take().expect("a server runs"));
+    }
+
+    /// Returns who may log in.
+    pub(crate) fn accounts(&self) -> &Accounts {
+        self.server.as_ref().expect("a server runs").accounts()
     }
 
     /// Returns the handle of the faults of the running server.
