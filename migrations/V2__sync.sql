@@ -2,6 +2,25 @@
 
 PRAGMA user_version = 2;              -- the number of this migration
 
+-- Catching up: history policies that single conversations have.
+CREATE TABLE history (
+    conversation  INTEGER PRIMARY KEY REFERENCES conversation (id) ON DELETE CASCADE,
+    depth         INTEGER CHECK (depth >= 0)                    -- newest positions wanted; NULL for all of them
+) STRICT;
+
+-- Catching up: when everything the server had told of was last known to be held. At most one row.
+CREATE TABLE whole (
+    id  INTEGER PRIMARY KEY CHECK (id = 1),
+    at  INTEGER NOT NULL                                        -- by the clock of this machine
+) STRICT;
+
+-- Catching up: up to where heads were compared, in the words of the server that gave it. At most one row.
+CREATE TABLE heads_cursor (
+    id          INTEGER PRIMARY KEY CHECK (id = 1),
+    server_url  TEXT NOT NULL,                                  -- no other server is asked with it
+    cursor      TEXT NOT NULL
+) STRICT;
+
 -- Look-ups: whom the user follows, as the server last told.
 CREATE TABLE subscription (
     user_id  INTEGER PRIMARY KEY CHECK (user_id >= 0)

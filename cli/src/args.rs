@@ -1,6 +1,7 @@
 //! What can be typed.
 
-use clap::{Args, Parser, Subcommand};
+use backscroll::model::{ClientToken, ConversationId, Permissions};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -97,9 +98,25 @@ pub(crate) enum Command {
         #[command(flatten)]
         wait: Wait,
     },
-    /// Remove a message
+    /// Remove a message, or a whole conversation for everybody
     Remove {
-        message: String,
+        #[arg(required_unless_present = "conversation")]
+        message: Option<String>,
+        #[arg(long, value_name = "CONVERSATION", conflicts_with = "message")]
+        conversation: Option<String>,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Join a public conversation
+    Join {
+        /// Its uuid
+        conversation: ConversationId,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Leave a conversation; what is held of it stays readable
+    Leave {
+        conversation: String,
         #[command(flatten)]
         wait: Wait,
     },
@@ -110,7 +127,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         wait: Wait,
     },
-    /// List who takes part, or add somebody
+    /// List who takes part, add or remove somebody, or change rights
     Participants {
         conversation: String,
         #[command(subcommand)]
@@ -143,6 +160,18 @@ pub(crate) enum Command {
     },
     /// List what is on its way
     Outbox,
+    /// Try again what was refused
+    Retry {
+        /// As outbox lists it
+        token: ClientToken,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Take back what has not left, or was refused
+    Cancel {
+        /// As outbox lists it
+        token: ClientToken,
+    },
     /// Show what the file holds, in numbers
     Inspect,
     /// Check whether the file holds what it claims; exit code 1 if not
@@ -182,6 +211,24 @@ pub(crate) struct Serve {
     /// How long a refresh token gives a new pair
     #[arg(long, value_name = "SECONDS", default_value_t = 2_592_000)]
     pub(crate) refresh_token_life: u64,
+    /// Requests that one connection may make at once
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) burst: u32,
+    /// One more request of a connection each time this has passed
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 100)]
+    pub(crate) interval: u64,
+    /// Requests a minute of one connection; any number if not given
+    #[arg(long, value_name = "N")]
+    pub(crate) per_minute: Option<u32>,
+    /// Requests that all connections of one user may make at once
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub(crate) user_burst: u32,
+    /// One more request of a user each time this has passed
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 25)]
+    pub(crate) user_interval: u64,
+    /// Requests a minute of one user; any number if not given
+    #[arg(long, value_name = "N")]
+    pub(crate) user_per_minute: Option<u32>,
     /// Accounts to make: a JSON array of {"name","password","display_name"}; existing ones are left as they are
     #[arg(long, value_name = "FILE")]
     pub(crate) users: Option<PathBuf>,
@@ -231,13 +278,66 @@ pub(crate) enum UserAction {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ParticipantsAction {
-    /// Add users as writers
+    /// Add users, as writers if not said otherwise
     Add {
+        #[arg(required = true, value_name = "USER")]
+        users: Vec<String>,
+        #[command(flatten)]
+        rights: Rights,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Replace the rights of users
+    Edit {
+        #[arg(required = true, value_name = "USER")]
+        users: Vec<String>,
+        #[command(flatten)]
+        rights: Rights,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Remove users
+    Remove {
         #[arg(required = true, value_name = "USER")]
         users: Vec<String>,
         #[command(flatten)]
         wait: Wait,
     },
+}
+
+/// What participants may do.
+#[derive(Debug, Args)]
+pub(crate) struct Rights {
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "RIGHTS", default_value = "write,edit,remove")]
+    rights: Vec<Right>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Right {
+    None,
+    Write,
+    Edit,
+    Remove,
+    Manage,
+    EditAll,
+    RemoveAll,
+    Owner,
+}
+
+impl From<Rights> for Permissions {
+    fn from(typed: Rights) -> Self {
+        typed.rights.into_iter().fold(Self::NONE, |rights, given| match given {
+            Right::None => rights,
+            Right::Write => rights.with_write(true),
+            Right::Edit => rights.with_edit(true),
+            Right::Remove => rights.with_remove(true),
+            Right::Manage => rights.with_manage_participants(true),
+            Right::EditAll => rights.with_edit_all(true),
+            Right::RemoveAll => rights.with_remove_all(true),
+            // An owner has every right, and in no other form do all clients show one.
+            Right::Owner => Self::OWNER,
+        })
+    }
 }
 
 /// What is shown in place of the password.

@@ -285,6 +285,38 @@ fn a_password_is_taken_from_nowhere_but_standard_input() {
 }
 
 #[test]
+fn every_way_to_log_in_leads_to_a_session_and_a_logout_ends_it() {
+    let world = World::with_users(&["alice"]);
+    let login = ["login", "--server", &world.url, "--user", "alice@chat.acme", "--ca", &world.ca];
+    let by = |device: &str, way: &str, input: &str| {
+        let words: Vec<&str> = login.iter().copied().chain([way]).collect();
+        run(tool().arg("--json").arg("--store").arg(world.store(device)).args(words), input)
+    };
+    let session = by("key", "--one-time-key", "secret word\n");
+    assert_eq!(objects(&session)[0]["user"], "alice@chat.acme");
+    assert_eq!(world.ok("key", &["inspect"])[0]["session"], "kept");
+
+    for way in ["--one-time-key", "--one-time-hash", "--access-token", "--refresh-token"] {
+        let told = error(&by("none", way, "a guess\n"), 1);
+        assert!(told["message"].as_str().unwrap().contains("401"), "{way}: {told}");
+    }
+    error(
+        &run(
+            tool()
+                .args(["--json", "--store"])
+                .arg(world.store("none"))
+                .args(login)
+                .args(["--one-time-key", "--access-token"]),
+            "",
+        ),
+        2,
+    );
+
+    world.ok("key", &["logout"]);
+    assert_eq!(world.ok("key", &["inspect"])[0]["session"], "logged out");
+}
+
+#[test]
 fn a_store_in_use_can_be_looked_into() {
     let world = World::with_users(&["alice", "bob"]);
     world.ok("alice", &["create", "--title", "Lunch", "bob@chat.acme", "--wait"]);

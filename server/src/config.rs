@@ -111,6 +111,11 @@ pub struct Limits {
     pub rate: RateLimit,
     /// How many requests one connection may make in a minute; `None` for any number. More meet error 33.
     pub requests_per_minute: Option<u32>,
+    /// How fast all connections of one user together may ask; faster ones meet error 32.
+    pub user_rate: RateLimit,
+    /// How many requests all connections of one user together may make in a minute; `None` for any number. More meet
+    /// error 33.
+    pub user_requests_per_minute: Option<u32>,
     /// How long TLS and the opening of the WebSocket may take.
     pub handshake: Duration,
     /// How long a link may stay without a login.
@@ -133,6 +138,9 @@ impl Default for Limits {
         Self {
             rate: RateLimit { burst: 64, interval: Duration::from_micros(100) },
             requests_per_minute: None,
+            // Four devices at full speed.
+            user_rate: RateLimit { burst: 256, interval: Duration::from_micros(25) },
+            user_requests_per_minute: None,
             handshake: Duration::from_secs(10),
             login: Duration::from_secs(30),
             idle: Duration::from_secs(60),

@@ -4,11 +4,11 @@
 //!  accepted ──TLS, WebSocket──▶ greeted ──login──▶ attached ──closed, idle, too slow, stopped──▶ gone
 //! ```
 
-use crate::accounts::{Accounts, Admission, Denial};
+use crate::accounts::{AccountError, Accounts, Admission, Denial};
 use crate::clock;
 use crate::config::Limits;
 use crate::faults::Faults;
-use crate::pace::Pace;
+use crate::pace::{Pace, UserPaces, lock};
 use crate::switchboard::{Attached, Command, LinkId, Outgoing};
 use backscroll::model::{Action, ErrorCode, MessagingError, RequestId, Secret, Timestamp, UserId, UserName};
 use backscroll::protocol::{
@@ -20,7 +20,7 @@ use futures_util::{Sink, SinkExt, StreamExt};
 use std::error::Error;
 use std::future::{Future, pending};
 use std::ops::ControlFlow::{self, Break, Continue};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -61,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) faults: Arc<Faults>,
     pub(crate) acceptor: Option<TlsAcceptor>,
     pub(crate) accounts: Arc<Accounts>,
+    /// How fast each user asks, over all links.
+    pub(crate) paces: UserPaces,
     /// Bounds how many passwords are hashed at once.
     pub(crate) hashing: Semaphore,
     pub(crate) commands: mpsc::Sender<Command>,
@@ -164,15 +166,18 @@ struct Reader<'a> {
     user: Option<UserId>,
     failed_logins: u32,
     pace: Pace,
+    /// Shared with the other links of the user; `None` before the login.
+    user_pace: Option<Arc<Mutex<Pace>>>,
     /// Bounds the requests under way: no more is read before one is answered.
     under_way: Arc<Semaphore>,
 }
 
 impl<'a> Reader<'a> {
     fn new(shared: &'a Arc<Shared>, id: LinkId, outgoing: mpsc::Sender<Outgoing>, too_slow: Arc<Notify>) -> Self {
-        let pace = Pace::new(&shared.limits, clock::instant());
-        let under_way = Arc::new(Semaphore::new(shared.limits.requests_under_way));
-        Self { shared, id, outgoing, too_slow, user: None, failed_logins: 0, pace, under_way }
+        let Limits { rate, requests_per_minute, requests_under_way, .. } = shared.limits;
+        let pace = Pace::new(rate, requests_per_minute, clock::instant());
+        let under_way = Arc::new(Semaphore::new(requests_under_way));
+        Self { shared, id, outgoing, too_slow, user: None, failed_logins: 0, pace, user_pace: None, under_way }
     }
 
     /// Greets, then serves what comes. On a clean stop everything under way is answered first.
@@ -270,7 +275,9 @@ impl<'a> Reader<'a> {
     }
 
     fn check_pace(&mut self) -> Result<(), ErrorCode> {
-        self.pace.take(clock::instant())
+        let now = clock::instant();
+        self.pace.take(now)?;
+        self.user_pace.as_ref().map_or(Ok(()), |pace| lock(pace).take(now))
     }
 
     async fn refuse(
@@ -299,14 +306,26 @@ impl<'a> Reader<'a> {
             }
             // No login of ours has a second stage.
             ClientRpc::LoginSecondStage { .. } => self.send(ServerRpc::LoginFailed { code: 500, extra: None }).await,
-            // Push notifications, calls and queues are served elsewhere.
-            ClientRpc::RegisterPushToken(_)
-            | ClientRpc::UnregisterPushToken(_)
-            | ClientRpc::PushFeedback(_)
-            | ClientRpc::Unknown { .. }
-            | _ => {}
+            ClientRpc::RegisterPushToken(token) => self.change_push_tokens(token, Accounts::register_push_token).await,
+            ClientRpc::UnregisterPushToken(token) => {
+                self.change_push_tokens(token, Accounts::unregister_push_token).await;
+            }
+            // Pushing, calls and queues are served elsewhere.
+            ClientRpc::PushFeedback(_) | ClientRpc::Unknown { .. } | _ => {}
         }
         Continue(())
+    }
+
+    /// Keeps or forgets a push token of whoever is logged in. Nobody is told what came of it.
+    async fn change_push_tokens(
+        &self,
+        token: Secret,
+        change: impl FnOnce(&Accounts, UserId, &Secret) -> Result<(), AccountError> + Send + 'static,
+    ) {
+        if let Some(user) = self.user {
+            // What goes wrong is in the log already.
+            let _ = self.ask_accounts(move |accounts, _| Ok(change(accounts, user, &token)?)).await;
+        }
     }
 
     async fn log_in(&mut self, user: UserName, password: Secret, options: LoginOptions) -> ControlFlow<()> {
@@ -340,6 +359,7 @@ impl<'a> Reader<'a> {
         match admitted {
             Ok(Admission { account, tokens }) if self.user.is_none_or(|user| user == account.id) => {
                 self.user = Some(account.id);
+                self.user_pace = Some(self.shared.paces.of(account.id, clock::instant()));
                 let welcome = ServerRpc::LoggedIn {
                     display_name: account.display_name,
                     connection: Some(self.connection_name()),

@@ -1,7 +1,9 @@
-//! How fast one link may ask.
+//! How fast one link may ask, and one user with all links together.
 
-use crate::config::Limits;
-use backscroll::model::ErrorCode;
+use backscroll::model::{ErrorCode, UserId};
+use backscroll::protocol::RateLimit;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How unevenly the network may deliver what a client sent evenly: frames held back for so long and then
@@ -10,13 +12,13 @@ const JITTER: Duration = Duration::from_secs(1);
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Counts the requests of one link. The time is told, not read.
+/// Counts the requests of one link or user. The time is told, not read.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// When the link would have made its requests so far, had it spread them evenly.
+    /// When the requests so far would have been made, had they been spread evenly.
     evenly: Instant,
     interval: Duration,
-    /// How far the link may be ahead of that.
+    /// How far they may be ahead of that.
     ahead: Duration,
     per_minute: Option<u32>,
     minute_began: Instant,
@@ -24,10 +26,9 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    pub(crate) fn new(limits: &Limits, now: Instant) -> Self {
-        let interval = limits.rate.interval;
-        let ahead = interval.saturating_mul(limits.rate.burst).saturating_add(JITTER);
-        let per_minute = limits.requests_per_minute;
+    pub(crate) fn new(rate: RateLimit, per_minute: Option<u32>, now: Instant) -> Self {
+        let RateLimit { burst, interval } = rate;
+        let ahead = interval.saturating_mul(burst).saturating_add(JITTER);
         Self { evenly: now, interval, ahead, per_minute, minute_began: now, in_this_minute: 0 }
     }
 
@@ -50,16 +51,42 @@ impl Pace {
     }
 }
 
+/// The pace of each user, shared by the user's links.
+#[derive(Debug)]
+pub(crate) struct UserPaces {
+    rate: RateLimit,
+    per_minute: Option<u32>,
+    paces: Mutex<BTreeMap<UserId, Arc<Mutex<Pace>>>>,
+}
+
+impl UserPaces {
+    pub(crate) const fn new(rate: RateLimit, per_minute: Option<u32>) -> Self {
+        Self { rate, per_minute, paces: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Returns the pace of a user, for a new link of theirs. Those of users who were away for a minute are forgotten:
+    /// coming back sooner does not make anybody begin anew.
+    pub(crate) fn of(&self, user: UserId, now: Instant) -> Arc<Mutex<Pace>> {
+        let mut paces = lock(&self.paces);
+        paces.retain(|_, pace| Arc::strong_count(pace) > 1 || now.duration_since(lock(pace).minute_began) < MINUTE);
+        let begun = || Arc::new(Mutex::new(Pace::new(self.rate, self.per_minute, now)));
+        Arc::clone(paces.entry(user).or_insert_with(begun))
+    }
+}
+
+/// Takes what is behind a lock: nothing panics while it is held.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use backscroll::protocol::RateLimit;
 
     fn pace(burst: u32, interval: Duration, per_minute: Option<u32>) -> (Pace, Instant) {
         let rate = RateLimit { burst, interval };
-        let limits = Limits { rate, requests_per_minute: per_minute, ..Limits::default() };
         let start = crate::clock::instant();
-        (Pace::new(&limits, start), start)
+        (Pace::new(rate, per_minute, start), start)
     }
 
     #[test]
@@ -91,5 +118,24 @@ mod tests {
         assert!((0..3).all(|_| pace.take(start).is_ok()));
         assert_eq!(pace.take(start + Duration::from_secs(59)), Err(ErrorCode::LimitPerMinute));
         assert_eq!(pace.take(start + MINUTE), Ok(()));
+    }
+
+    #[test]
+    fn a_user_who_reconnects_does_not_begin_anew() {
+        let take = |pace: &Mutex<Pace>, now| lock(pace).take(now);
+        let start = crate::clock::instant();
+        let paces = UserPaces::new(RateLimit { burst: 9, interval: Duration::from_millis(1) }, Some(2));
+        let (alice, bob) = (UserId::new(101).unwrap(), UserId::new(102).unwrap());
+        let first = paces.of(alice, start);
+        let second = paces.of(alice, start);
+        assert_eq!(take(&first, start), Ok(()));
+        assert_eq!(take(&second, start), Ok(()));
+        assert_eq!(take(&first, start), Err(ErrorCode::LimitPerMinute));
+        drop((first, second));
+        let soon = start + MINUTE / 2;
+        assert_eq!(take(&paces.of(alice, soon), soon), Err(ErrorCode::LimitPerMinute));
+        assert_eq!(take(&paces.of(bob, start), start), Ok(()));
+        paces.of(bob, start + MINUTE);
+        assert_eq!(lock(&paces.paces).len(), 1, "whoever was away for a minute is forgotten");
     }
 }

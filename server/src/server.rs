@@ -5,6 +5,7 @@ use crate::certificate::{CertificateError, protection};
 use crate::config::{Config, Tls};
 use crate::faults::Faults;
 use crate::link::{self, PATH, Shared};
+use crate::pace::UserPaces;
 use crate::storage::{Sqlite, StorageError};
 use crate::switchboard::{Command, Switchboard};
 use std::io::{self, ErrorKind};
@@ -113,6 +114,7 @@ pub async fn serve(config: Config) -> Result<Server, ServeError> {
     let accounts = Arc::new(accounts);
     let stop_limit = limits.stop;
     let shared = Shared {
+        paces: UserPaces::new(limits.user_rate, limits.user_requests_per_minute),
         limits,
         faults: Arc::clone(&faults),
         acceptor: protection.acceptor,

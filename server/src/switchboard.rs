@@ -84,7 +84,7 @@ pub(crate) struct Switchboard {
     faults: Arc<Faults>,
     /// Set when the server is dropped: what is not begun is not done.
     abandoned: Arc<AtomicBool>,
-    answers_forgotten_at: Timestamp,
+    tidied_at: Timestamp,
 }
 
 impl Switchboard {
@@ -95,7 +95,7 @@ impl Switchboard {
             links_of: BTreeMap::new(),
             faults,
             abandoned,
-            answers_forgotten_at: Timestamp::default(),
+            tidied_at: Timestamp::default(),
         }
     }
 
@@ -124,7 +124,7 @@ impl Switchboard {
     /// Carries a batch out in one transaction. When that cannot be kept, nothing of it happened.
     fn carry_out(&mut self, batch: impl Iterator<Item = Command>) -> Vec<Due> {
         let now = clock::now();
-        let begun = self.hub.storage().begin().and_then(|()| self.forget_old_answers(now));
+        let begun = self.hub.storage().begin().and_then(|()| self.tidy(now));
         let begun = begun.inspect_err(|error| tracing::error!(error = error as &dyn Error, "requests are refused"));
         // Links of this batch, since attaching takes effect in order, at the end.
         let mut users: BTreeMap<LinkId, UserId> = BTreeMap::new();
@@ -177,12 +177,18 @@ impl Switchboard {
         }
     }
 
-    /// Forgets old answers, at most once a second.
-    fn forget_old_answers(&mut self, now: Timestamp) -> Result<(), StorageError> {
-        if now == self.answers_forgotten_at {
+    /// Forgets old answers, and closes the links of accounts that were frozen or removed; at most once a second.
+    fn tidy(&mut self, now: Timestamp) -> Result<(), StorageError> {
+        if now == self.tidied_at {
             return Ok(());
         }
-        self.answers_forgotten_at = now;
+        self.tidied_at = now;
+        for user in self.hub.storage().barred()? {
+            for link in self.links_of.get(&user).cloned().into_iter().flatten() {
+                self.send(link, Outgoing::Close);
+                self.forget(link);
+            }
+        }
         self.hub.forget_old_answers(now)
     }
 

@@ -1,7 +1,7 @@
 //! What an application chooses when it opens the engine.
 
 use super::TokenKeeper;
-use crate::model::ServerAddress;
+use crate::model::{HistoryPolicy, ServerAddress};
 use crate::sync::Settings;
 use std::fmt;
 use std::path::PathBuf;
@@ -65,6 +65,13 @@ impl Config {
         Some(ServerAddress { url, extra_root: self.extra_root.clone() })
     }
 
+    /// Chooses how much history is fetched without anybody asking, of conversations without a policy of their own.
+    #[must_use]
+    pub fn history(mut self, policy: HistoryPolicy) -> Self {
+        self.settings.history = policy;
+        self
+    }
+
     /// Has the application keep the tokens itself. Tokens that are in the file already move over with the next write.
     #[must_use]
     pub fn token_keeper(mut self, keeper: Arc<dyn TokenKeeper>) -> Self {
@@ -79,7 +86,7 @@ impl Config {
         self
     }
 
-    /// Replaces delays, paces and intervals.
+    /// Replaces delays, paces, intervals and the history policy.
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;

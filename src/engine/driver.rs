@@ -14,7 +14,7 @@ use super::open_store::{OpenStore, Standings};
 use super::sending::Ending;
 use super::transport::{Dialer, Link, Report, TransportError};
 use crate::error::Error;
-use crate::model::ServerAddress;
+use crate::model::{ServerAddress, Timestamp};
 use crate::protocol::ClientFrame;
 use crate::store::{Role, StoreError};
 use crate::sync::{
@@ -33,6 +33,11 @@ const REPORTS_WAITING_MAX: usize = 1_024;
 const BATCH_EVENTS_MAX: usize = 1_000;
 /// How long inputs are collected into one transaction: below what a person notices.
 const BATCH_TIME_MAX: Duration = Duration::from_millis(50);
+
+/// How often it is noted, in seconds, that everything is held: often enough to say in a train since when what is shown
+/// is old, and no burden for a disk.
+const WHOLE_NOTED_EVERY_S: i64 = 300;
+
 /// A command that the core has not answered yet.
 struct Pending {
     command: Command,
@@ -73,6 +78,9 @@ pub(crate) struct Driver<'a> {
     stored: bool,
     /// Whether another process did something that was not looked at yet.
     changed_elsewhere: bool,
+    /// When the peer was last heard while everything was held, and when that was last noted.
+    whole_at: Option<Timestamp>,
+    whole_noted: Option<Timestamp>,
 }
 
 /// What is left when a driver ends.
@@ -111,16 +119,20 @@ impl<'a> Driver<'a> {
             listeners,
             stored: false,
             changed_elsewhere: false,
+            whole_at: None,
+            whole_noted: None,
         }
     }
 
     /// Runs until something ends it, and gives up the link. What came before an end is still carried out.
     pub(crate) async fn run(mut self, calls: &mut Calls) -> Ended {
         let why = self.work(calls).await;
-        if matches!(why, Stop::Close(_) | Stop::Pause(_))
-            && let Err(error) = self.perform().await
-        {
-            tracing::error!(%error, "could not store while ending");
+        if matches!(why, Stop::Close(_) | Stop::Pause(_)) {
+            let noted = self.note_whole(true);
+            self.outputs.extend(noted.map(|noted| Output::Write(vec![noted])));
+            if let Err(error) = self.perform().await {
+                tracing::error!(%error, "could not store while ending");
+            }
         }
         if let Some(link) = self.link.take() {
             link.hang_up().await;
@@ -182,7 +194,13 @@ impl<'a> Driver<'a> {
 
     fn take(&mut self, wake: Wake) -> Result<(), Stop> {
         let input = match wake {
-            Wake::Input(input) | Wake::Report(Report::Input(input)) => input,
+            Wake::Input(input) => input,
+            Wake::Report(Report::Input(input)) => {
+                if *self.listeners.link_state.borrow() == LinkState::Live {
+                    self.whole_at = Some(clock::time_of_day());
+                }
+                input
+            }
             Wake::Report(Report::Lost(link, fault)) => self.lost(link, fault),
             Wake::Call(Some(Call::Command { command, answer, ending })) => {
                 self.last_command += 1;
@@ -245,6 +263,8 @@ impl<'a> Driver<'a> {
                 writes.append(more);
             }
         }
+        let link_turns = outputs.iter().any(|output| matches!(output, Output::Signal(Signal::Link(_))));
+        writes.extend(self.note_whole(link_turns));
         if !writes.is_empty() {
             self.store(writes).await?;
         }
@@ -261,6 +281,16 @@ impl<'a> Driver<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Returns what to store of when everything was held: the core knows no time of day.
+    fn note_whole(&mut self, at_once: bool) -> Option<Write> {
+        let at = self.whole_at?;
+        let due = self.whole_noted.is_none_or(|noted| at_once && noted < at || at.0 - noted.0 >= WHOLE_NOTED_EVERY_S);
+        due.then(|| {
+            self.whole_noted = Some(at);
+            Write::WholeAt(at)
+        })
     }
 
     async fn store(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {

@@ -145,6 +145,8 @@ impl<'a> Follower<'a> {
             | Command::LogOut
             | Command::PushToken(_)
             | Command::PushFeedback(_)
+            | Command::Fetch { .. }
+            | Command::SetHistory(..)
             | Command::Query(_) => Err(Error::Following { holder: self.holder() }),
         };
         answer.send(refused).ok();

@@ -14,8 +14,8 @@ use super::transport::Dialer;
 use super::{Config, Sending};
 use crate::error::Error;
 use crate::model::{
-    ClientToken, ConversationId, Credentials, Intent, OutboxEntry, PushToken, RawJson, Secret, ServerAddress, Session,
-    UserId, UserName,
+    ClientToken, ConversationId, Credentials, HistoryPolicy, Intent, OutboxEntry, PushToken, RawJson, Secret,
+    ServerAddress, Session, UserId, UserName,
 };
 use crate::store::{Holder, Role};
 use crate::sync::{Command, LinkState, Reply};
@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     /// The server of the next login, if the configuration names one.
     server: Option<ServerAddress>,
     allow_plain: bool,
+    /// The history policy of conversations that have none of their own.
+    pub(super) history: HistoryPolicy,
     pub(super) link: watch::Receiver<LinkState>,
     session: watch::Receiver<Option<Session>>,
     role: watch::Receiver<Role>,
@@ -99,6 +101,7 @@ impl Messenger {
             store: store.clone(),
             server,
             allow_plain: config.allow_plain_loopback,
+            history: config.settings.history,
             link,
             session,
             role,
@@ -128,6 +131,7 @@ impl Messenger {
             calls: mpsc::channel(1).0,
             server: None,
             allow_plain: false,
+            history: HistoryPolicy::default(),
             link: watch::channel(LinkState::before_dialling(saved.session.as_ref())).1,
             session: watch::channel(saved.session).1,
             role: watch::channel(Role::Following { holder: store.holder().await? }).1,
@@ -394,6 +398,13 @@ impl Messenger {
         let call = Call::Command { command, answer, ending: None };
         self.shared.calls.send(call).await.map_err(|_| Error::Closed)?;
         reply.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Gives the core something to do that nobody waits for, unless it has enough to do already.
+    pub(super) fn suggest(&self, command: Command) {
+        let call = Call::Command { command, answer: oneshot::channel().0, ending: None };
+        // Whoever wanted it will ask again.
+        self.shared.calls.try_send(call).ok();
     }
 
     /// Makes an intent durable.

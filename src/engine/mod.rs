@@ -13,6 +13,7 @@ mod echo;
 mod engine;
 mod events;
 mod follower;
+mod history;
 mod listeners;
 mod message;
 mod messenger;
@@ -20,6 +21,7 @@ mod open_store;
 mod reading;
 mod registry;
 mod sending;
+mod summary;
 mod token_keeper;
 mod transport;
 mod users;
@@ -32,8 +34,9 @@ pub use events::{
 };
 pub use message::Message;
 pub use messenger::Messenger;
-pub use reading::{ConversationSummary, Freshness, TimelineItem};
+pub use reading::TimelineItem;
 pub use sending::Sending;
+pub use summary::{ConversationSummary, Freshness};
 pub use token_keeper::TokenKeeper;
 pub use transport::TransportError;
 

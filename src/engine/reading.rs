@@ -1,76 +1,12 @@
 //! Local reads: what the file holds, with what one's own work on its way will make of it.
 
-use super::{Conversation, Message, Messenger, echo};
+use super::{ConversationSummary, Message, Messenger, echo};
 use crate::error::Error;
 use crate::model::{
-    ConversationId, Event, Intent, Membership, MessageId, MessageKey, OutboxEntry, Sequence, SequenceRange, Timestamp,
-    User, UserId, UserName,
+    ConversationId, Delivery, Event, Intent, MessageId, MessageKey, OutboxEntry, Sequence, SequenceRange, User, UserId,
+    UserName,
 };
-use crate::store::{ConversationRow, Finding, HoleRow, Item, Overview, Preview, Reader, StoreError, Window};
-use crate::sync::LinkState;
-
-/// How far the local copy of a conversation can be trusted to be whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Freshness {
-    /// Everything the server has told of is held, and more will be told as it happens.
-    Live,
-    /// Something is missing, or not yet known to be whole, and being fetched.
-    CatchingUp,
-    /// There is no link: what happened since is not known.
-    Stale,
-}
-
-/// A conversation with everything the file knows of it.
-#[derive(Clone, Debug)]
-pub struct ConversationSummary {
-    /// As last described by the server; bare when it never was.
-    pub conversation: Conversation,
-    /// Where the user stands to it.
-    pub membership: Membership,
-    /// The newest sequence the server told of; zero when it never did.
-    pub head: Sequence,
-    /// How many positions were asked for and completely answered.
-    pub covered: u64,
-    /// How many positions up to the head are still to be fetched.
-    pub missing: u64,
-    /// Messages of others, not removed, above the own read mark.
-    pub unread: u64,
-    /// `false` when a gap may hide more: then it is at least that many.
-    pub unread_exact: bool,
-    /// Up to and including which event the user has read; zero when never said.
-    pub own_read_mark: Sequence,
-    /// When something last happened.
-    pub last_activity: Timestamp,
-    /// The newest message that was not removed, if one is held.
-    pub preview: Option<Preview>,
-    /// Whether what is shown is whole.
-    pub freshness: Freshness,
-}
-
-impl ConversationSummary {
-    fn new(messenger: &Messenger, row: ConversationRow) -> Self {
-        let freshness = match &*messenger.shared.link.borrow() {
-            LinkState::Live if row.missing == 0 => Freshness::Live,
-            LinkState::Live | LinkState::CatchingUp { .. } => Freshness::CatchingUp,
-            LinkState::SignedOut(_) | LinkState::Offline { .. } | LinkState::Connecting | LinkState::Paused => {
-                Freshness::Stale
-            }
-        };
-        Self {
-            conversation: Conversation::new(messenger, row.conversation),
-            membership: row.membership,
-            head: row.head,
-            covered: row.covered,
-            missing: row.missing,
-            unread: row.unread,
-            unread_exact: row.unread_exact,
-            own_read_mark: row.own_read_mark,
-            last_activity: row.last_activity,
-            preview: row.preview,
-            freshness,
-        }
-    }
-}
+use crate::store::{ConversationRow, Finding, HoleRow, Item, Overview, Reader, StoreError, Window};
 
 /// A line of a conversation as people read it.
 #[derive(Clone, Debug)]
@@ -85,27 +21,32 @@ pub enum TimelineItem {
 ///
 /// All fail with [`Error::Store`] when the file cannot be read, and once the engine is closed.
 impl Messenger {
-    /// Returns a conversation; `None` for an unknown one.
+    /// Returns a conversation, with the user's own changes on their way shown as if done; `None` for an unknown one.
+    ///
+    /// One that is still to be made is known by its provisional id, which goes on to name it afterwards.
     pub async fn conversation(&self, id: ConversationId) -> Result<Option<ConversationSummary>, Error> {
-        let row = self.read(move |reader| reader.conversation(id)).await?;
-        Ok(row.map(|row| ConversationSummary::new(self, row)))
+        let me = self.my_id();
+        let known = self.summaries(move |reader| Ok(Vec::from_iter(conversation(reader, id, me)?))).await?;
+        Ok(known.into_iter().next())
     }
 
-    /// Returns the conversations the user is or was in, latest activity first: at most `limit` after the first
-    /// `offset`.
+    /// Returns the conversations the user is or was in: those still to be made first, then latest activity first, at
+    /// most `limit` after the first `offset`.
     pub async fn conversations(&self, offset: u32, limit: u32) -> Result<Vec<ConversationSummary>, Error> {
-        let rows = self.read(move |reader| reader.conversations(limit, offset)).await?;
-        Ok(rows.into_iter().map(|row| ConversationSummary::new(self, row)).collect())
+        let me = self.my_id();
+        self.summaries(move |reader| conversations(reader, offset, limit, me)).await
     }
 
     /// Returns the conversations whose uuid begins with `name`, or whose title is exactly `name`: at most 10.
     pub async fn find_conversations(&self, name: impl Into<String>) -> Result<Vec<ConversationSummary>, Error> {
-        let name = name.into();
-        let rows = self.read(move |reader| reader.find_conversations(&name)).await?;
-        Ok(rows.into_iter().map(|row| ConversationSummary::new(self, row)).collect())
+        let (name, me) = (name.into(), self.my_id());
+        self.summaries(move |reader| find_conversations(reader, &name, me)).await
     }
 
     /// Returns messages of a conversation, oldest first, with one gap item wherever something is missing.
+    ///
+    /// What a window meets of a gap is fetched, while there is a link, whatever the history policy: not before this
+    /// returns, and told as events of history when it comes.
     ///
     /// `limit` counts messages that the server has, at most 1,000. A window that shows the newest of them ends with
     /// the user's own that wait in the outbox; edits and removals on their way are shown as if done.
@@ -117,6 +58,7 @@ impl Messenger {
     ) -> Result<Vec<TimelineItem>, Error> {
         let me = self.my_id();
         let items = self.read(move |reader| timeline(reader, conversation, window, limit, me)).await?;
+        self.fetch_gaps(conversation, window, &items);
         let items = items.into_iter().map(|item| match item {
             Item::Message(data) => TimelineItem::Message(Message::new(self, data)),
             Item::Gap(range) => TimelineItem::Gap(range),
@@ -126,7 +68,8 @@ impl Messenger {
 
     /// Returns a message of a conversation, with edits and removals on their way applied; `None` when it is not held.
     pub async fn message(&self, conversation: ConversationId, id: MessageId) -> Result<Option<Message>, Error> {
-        let data = self.read(move |reader| with_pending(reader, reader.message(conversation, id)?)).await?;
+        let found = move |reader: &Reader<'_>| reader.message(reader.resolve(conversation)?, id);
+        let data = self.read(move |reader| with_pending(reader, found(reader)?)).await?;
         Ok(data.map(|data| Message::new(self, data)))
     }
 
@@ -159,9 +102,17 @@ impl Messenger {
         self.read(move |reader| reader.holes(conversation)).await
     }
 
-    /// Returns a user as last described; `None` for an unknown one.
+    /// Returns a user as last described, oneself with changes on their way shown as if done; `None` for an unknown one.
     pub async fn user(&self, id: UserId) -> Result<Option<User>, Error> {
-        self.read(move |reader| reader.user(id)).await
+        let own = self.my_id() == Some(id);
+        self.read(move |reader| {
+            let mut user = reader.user(id)?;
+            if let Some(user) = user.as_mut().filter(|_| own) {
+                echo::apply_to_user(user, &reader.unsettled()?);
+            }
+            Ok(user)
+        })
+        .await
     }
 
     /// Returns the user with this name as last described; `None` for an unknown one.
@@ -169,9 +120,10 @@ impl Messenger {
         self.read(move |reader| reader.user_named(&name)).await
     }
 
-    /// Returns whom the user follows, as the server last told, by rising number.
+    /// Returns whom the user follows, as the server last told and with wishes on their way shown as if done, by rising
+    /// number.
     pub async fn subscriptions(&self) -> Result<Vec<UserId>, Error> {
-        self.read(|reader| reader.subscriptions()).await
+        self.read(|reader| Ok(echo::apply_to_subscriptions(reader.subscriptions()?, &reader.unsettled()?))).await
     }
 
     /// Returns the conversations that anybody may join, as the server last listed them.
@@ -194,12 +146,64 @@ impl Messenger {
         self.read(move |reader| settling_event(reader, &entry)).await
     }
 
+    async fn summaries(
+        &self,
+        question: impl FnOnce(&Reader<'_>) -> Result<Vec<Shown>, StoreError> + Send + 'static,
+    ) -> Result<Vec<ConversationSummary>, Error> {
+        let (rows, whole_at) = self.read(move |reader| Ok((question(reader)?, reader.whole_at()?))).await?;
+        Ok(rows.into_iter().map(|row| ConversationSummary::new(self, row, whole_at)).collect())
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Reader<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Error> {
         Ok(self.shared.store.read(question).await?)
     }
+}
+
+type Shown = (ConversationRow, Delivery);
+
+fn conversation(reader: &Reader<'_>, id: ConversationId, me: Option<UserId>) -> Result<Option<Shown>, StoreError> {
+    let id = reader.resolve(id)?;
+    let outbox = reader.unsettled()?;
+    let is_it = |(row, _): &Shown| row.conversation.id == id;
+    let shown = match reader.conversation(id)? {
+        Some(row) => Some((row, Delivery::Settled)),
+        None => outbox.iter().filter_map(|entry| echo::conversation_of(entry, me)).find(is_it),
+    };
+    Ok(shown.map(|shown| with_changes(shown, &outbox, me)))
+}
+
+fn conversations(reader: &Reader<'_>, offset: u32, limit: u32, me: Option<UserId>) -> Result<Vec<Shown>, StoreError> {
+    let outbox = reader.unsettled()?;
+    let to_be_made: Vec<Shown> = outbox.iter().rev().filter_map(|entry| echo::conversation_of(entry, me)).collect();
+    let before = u32::try_from(to_be_made.len()).unwrap_or(u32::MAX);
+    let mut shown: Vec<Shown> = to_be_made.into_iter().skip(offset as usize).take(limit as usize).collect();
+    let left = limit - u32::try_from(shown.len()).unwrap_or(limit);
+    if left > 0 {
+        let held = reader.conversations(left, offset.saturating_sub(before))?;
+        shown.extend(held.into_iter().map(|row| (row, Delivery::Settled)));
+    }
+    Ok(shown.into_iter().map(|shown| with_changes(shown, &outbox, me)).collect())
+}
+
+fn find_conversations(reader: &Reader<'_>, name: &str, me: Option<UserId>) -> Result<Vec<Shown>, StoreError> {
+    let outbox = reader.unsettled()?;
+    let is_named = |(row, _): &Shown| {
+        let crate::model::Conversation { title, id, .. } = &row.conversation;
+        !name.is_empty() && (title == name || id.to_string().starts_with(&name.to_lowercase()))
+    };
+    let to_be_made = outbox.iter().filter_map(|entry| echo::conversation_of(entry, me)).filter(is_named);
+    let held = reader.find_conversations(name)?.into_iter().map(|row| (row, Delivery::Settled));
+    Ok(to_be_made.chain(held).map(|shown| with_changes(shown, &outbox, me)).collect())
+}
+
+fn with_changes((mut row, delivery): Shown, outbox: &[OutboxEntry], me: Option<UserId>) -> Shown {
+    let changed = echo::apply_to_conversation(&mut row, outbox, me);
+    // What is still to be made has come less far than any change of it.
+    let delivery = if delivery == Delivery::Settled { changed.unwrap_or(delivery) } else { delivery };
+    (row, delivery)
 }
 
 fn timeline(
@@ -209,16 +213,22 @@ fn timeline(
     limit: u32,
     me: Option<UserId>,
 ) -> Result<Vec<Item>, StoreError> {
+    let conversation = reader.resolve(conversation)?;
     let mut items = reader.messages(conversation, window, limit)?;
     let mut outbox = reader.unsettled()?;
     outbox.retain(|entry| entry.intent.conversation() == Some(conversation));
+    items.retain(|item| !matches!(item, Item::Message(message) if echo::is_second_copy(message, &outbox)));
     for item in &mut items {
         if let Item::Message(message) = item {
             echo::apply_pending(message, &outbox);
         }
     }
     if shows_the_end(reader, conversation, window, &items)? {
-        items.extend(outbox.iter().filter_map(|entry| echo::message_of(entry, me)).map(Item::Message));
+        let unsent = outbox.iter().filter_map(|entry| echo::message_of(entry, me)).map(|mut message| {
+            echo::apply_pending(&mut message, &outbox);
+            Item::Message(message)
+        });
+        items.extend(unsent);
     }
     Ok(items)
 }

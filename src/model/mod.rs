@@ -8,6 +8,7 @@ mod conversation;
 mod error_code;
 mod event;
 mod fold;
+mod history;
 mod id;
 mod intent;
 mod json;
@@ -25,6 +26,7 @@ pub use conversation::{Conversation, ConversationConfig, ConversationKind, Membe
 pub use error_code::{ErrorClass, ErrorCode, MessagingError};
 pub use event::{Event, EventBody, MessageContent, Notice};
 pub use fold::{MessageFold, fold_messages};
+pub use history::HistoryPolicy;
 pub use id::{ClientToken, ConversationId, MessageId, RequestId, UserId, UserName};
 pub use intent::{Intent, MessageKey};
 pub use json::{NotJson, RawJson};

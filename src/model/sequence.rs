@@ -91,6 +91,14 @@ impl SequenceRange {
         Self { first: Sequence(self.first.0 + skipped), last: self.last }
     }
 
+    /// Returns the part of at most `count` positions that lies nearest to `at`, around it where it can.
+    #[must_use]
+    pub fn nearest(self, at: Sequence, count: u32) -> Self {
+        let count = count.clamp(1, self.len());
+        let lowest = at.0.saturating_sub(count / 2).clamp(self.first.0, self.last.0 - (count - 1));
+        Self { first: Sequence(lowest), last: Sequence(lowest + (count - 1)) }
+    }
+
     /// Yields the positions in rising order.
     pub fn iter(self) -> impl DoubleEndedIterator<Item = Sequence> {
         (self.first.0..=self.last.0).map(Sequence)
@@ -214,6 +222,17 @@ mod tests {
         assert!(set.insert(range(3, 4)));
         assert_eq!(set.iter().collect::<Vec<_>>(), [range(1, 7)]);
         assert_eq!(set.contiguous_end(), Sequence(7));
+    }
+
+    #[test]
+    fn the_nearest_part_of_a_range_touches_or_surrounds_the_place() {
+        let all = range(11, 30);
+        assert_eq!(all.nearest(Sequence(5), 4), range(11, 14));
+        assert_eq!(all.nearest(Sequence(20), 4), range(18, 21));
+        assert_eq!(all.nearest(Sequence(30), 4), range(27, 30));
+        assert_eq!(all.nearest(Sequence(u32::MAX), 4), range(27, 30));
+        assert_eq!(all.nearest(Sequence(1), 100), all);
+        assert_eq!(range(1, u32::MAX).nearest(Sequence(u32::MAX), 2), range(u32::MAX - 1, u32::MAX));
     }
 
     #[test]

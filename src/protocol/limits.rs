@@ -10,6 +10,11 @@ pub const CONVERSATIONS_MAX: usize = 30;
 pub const USERS_MAX: usize = 50;
 /// Unicode scalar values in the text of a message. Source: protocol notes, section 10; the unit is our choice.
 pub const TEXT_CHARS_MAX: usize = 5_000;
+/// Unicode scalar values in the title of a conversation. Source: our choice; the protocol states none, and every frame
+/// that describes a conversation carries it.
+pub const TITLE_CHARS_MAX: usize = TEXT_CHARS_MAX;
+/// Bytes of a message's payload: what leaves room in a frame for the longest text and the envelope. Source: our choice.
+pub const PAYLOAD_BYTES_MAX: usize = FRAME_BYTES_MAX / 4;
 /// Bytes of a conversation's custom data. Source: protocol notes, section 10.
 pub const CUSTOM_DATA_BYTES_MAX: usize = 5_000;
 /// Participants of one conversation. Source: protocol notes, section 10.

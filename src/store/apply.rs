@@ -68,6 +68,15 @@ impl Transaction<'_> {
                 self.touched_conversation(*conversation);
             }
             Write::ReadMark { conversation, user, sequence } => self.set_read_mark(*conversation, *user, *sequence)?,
+            Write::History(conversation, policy) => {
+                let local = self.local(*conversation)?;
+                coverage::set_history(self.connection, local, *policy)?;
+                self.touched_conversation(*conversation);
+            }
+            Write::WholeAt(at) => {
+                coverage::set_whole_at(self.connection, *at)?;
+                self.touched(Change::Session);
+            }
             Write::Subscriptions(users) => {
                 people::set_subscriptions(self.connection, users)?;
                 self.touched_own_user()?;

@@ -5,8 +5,8 @@ use super::coverage;
 use super::error::{Doing, StoreError};
 use super::value::{Columns, LocalId};
 use crate::model::{
-    Conversation, ConversationConfig, ConversationId, Membership, Participant, Permissions, Sequence, SequenceRange,
-    Timestamp, UserId,
+    Conversation, ConversationConfig, ConversationId, HistoryPolicy, Membership, Participant, Permissions, Ranges,
+    Sequence, SequenceRange, Timestamp, UserId,
 };
 use crate::sync::SavedConversation;
 use rusqlite::{Connection, Params, Row, params};
@@ -34,10 +34,10 @@ pub struct ConversationRow {
     pub membership: Membership,
     /// The newest sequence the server told of.
     pub head: Sequence,
-    /// How many positions are covered.
-    pub covered: u64,
-    /// How many positions up to the head are not: still to be fetched.
-    pub missing: u64,
+    /// Positions asked for and completely answered.
+    pub coverage: Ranges,
+    /// Its own history policy, if it has one.
+    pub history: Option<HistoryPolicy>,
     /// Messages of others, not removed, above the own read mark.
     pub unread: u64,
     /// Whether that is all; otherwise it is "at least", as a gap above the read mark may hide more.
@@ -91,8 +91,8 @@ fn row_of(row: &Row<'_>) -> Result<(LocalId, ConversationRow), StoreError> {
         unread: columns.get::<u32>(13, "count")?.into(),
         last_activity: columns.get(14, "time")?,
         preview,
-        covered: 0,
-        missing: 0,
+        coverage: Ranges::new(),
+        history: None,
         unread_exact: false,
     };
     Ok((local, row))
@@ -150,15 +150,12 @@ fn read_rows(
     while let Some(row) = rows.next().doing(DOING)? {
         let (local, mut row) = row_of(row)?;
         row.conversation.participants = participants(connection, local)?;
-        let covered = coverage::covered(connection, local)?;
-        let missing_above = |read: Sequence| {
-            SequenceRange::new(read.next(), row.head)
-                .map_or(0, |range| covered.missing(range).map(|gap| u64::from(gap.len())).sum::<u64>())
-        };
-        row.covered = covered.count();
-        row.missing = missing_above(Sequence::ZERO);
+        row.coverage = coverage::covered(connection, local)?;
+        row.history = coverage::history(connection, local)?;
         // Of a conversation whose head was never told, nothing is known to be all.
-        row.unread_exact = row.head > Sequence::ZERO && missing_above(row.own_read_mark) == 0;
+        row.unread_exact = row.head > Sequence::ZERO
+            && SequenceRange::new(row.own_read_mark.next(), row.head)
+                .is_none_or(|above| row.coverage.contains_range(above));
         found.push(row);
     }
     Ok(found)
@@ -273,6 +270,7 @@ impl Reader<'_> {
                 coverage: coverage::covered(self.connection, local)?,
                 last_activity: columns.get(6, "time")?,
                 own_read: columns.get(7, "sequence")?,
+                history: coverage::history(self.connection, local)?,
             });
         }
         Ok(saved)

@@ -3,9 +3,9 @@
 use super::connections::Reader;
 use super::error::{Doing, StoreError};
 use super::value::{Columns, LocalId};
-use crate::model::{ConversationId, Ranges, Sequence, SequenceRange};
+use crate::model::{ConversationId, HistoryPolicy, Ranges, Sequence, SequenceRange, Timestamp};
 use crate::sync::HoleReason;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// Positions that hold nothing though they were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +157,54 @@ fn hole_from_row(row: &Row<'_>) -> Result<(SequenceRange, HoleReason), StoreErro
     Ok((range_from_row(row, "hole")?, reason))
 }
 
+/// Keeps a conversation's own history policy, or forgets it.
+pub(super) fn set_history(
+    connection: &Connection,
+    local: LocalId,
+    policy: Option<HistoryPolicy>,
+) -> Result<(), StoreError> {
+    const DOING: &str = "store a history policy";
+    let Some(policy) = policy else {
+        return connection
+            .prepare_cached("DELETE FROM history WHERE conversation = ?1")
+            .and_then(|mut delete| delete.execute([local.get()]))
+            .map(drop)
+            .doing(DOING);
+    };
+    let depth = match policy {
+        HistoryPolicy::Everything => None,
+        HistoryPolicy::Newest(count) => Some(count),
+        HistoryPolicy::OnDemand => Some(0),
+    };
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO history (conversation, depth) VALUES (?1, ?2)")
+        .and_then(|mut insert| insert.execute(params![local.get(), depth]))
+        .map(drop)
+        .doing(DOING)
+}
+
+/// Returns a conversation's own history policy, if it has one.
+pub(super) fn history(connection: &Connection, local: LocalId) -> Result<Option<HistoryPolicy>, StoreError> {
+    let depth: Option<Option<u32>> = connection
+        .prepare_cached("SELECT depth FROM history WHERE conversation = ?1")
+        .and_then(|mut select| select.query_row([local.get()], |row| row.get(0)).optional())
+        .doing("read a history policy")?;
+    Ok(depth.map(|depth| match depth {
+        None => HistoryPolicy::Everything,
+        Some(0) => HistoryPolicy::OnDemand,
+        Some(count) => HistoryPolicy::Newest(count),
+    }))
+}
+
+/// Notes that everything was held at this time.
+pub(super) fn set_whole_at(connection: &Connection, at: Timestamp) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO whole (id, at) VALUES (1, ?1)")
+        .and_then(|mut insert| insert.execute([at]))
+        .map(drop)
+        .doing("note that everything is held")
+}
+
 /// Returns all ranges covered in a conversation.
 pub(super) fn covered(connection: &Connection, local: LocalId) -> Result<Ranges, StoreError> {
     let ranges = near(
@@ -186,6 +234,16 @@ impl Reader<'_> {
         }
     }
 
+    /// Returns when everything the server had told of was last known to be held, by the clock of this machine.
+    ///
+    /// Noted now and then while it is so: it may have been so later, too. `None` when it never was.
+    pub fn whole_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.connection
+            .prepare_cached("SELECT at FROM whole WHERE id = 1")
+            .and_then(|mut select| select.query_row([], |row| row.get(0)).optional())
+            .doing("read when everything was held")
+    }
+
     /// Returns what is still to be fetched, of one conversation or of all, rising in each.
     pub fn gaps(&self, only: Option<ConversationId>) -> Result<Vec<(ConversationId, SequenceRange)>, StoreError> {
         let mut gaps = Vec::new();
@@ -197,12 +255,22 @@ impl Reader<'_> {
         Ok(gaps)
     }
 
-    /// Returns the holes, of one conversation or of all, rising in each.
+    /// Returns the holes, of one conversation or of all, rising in each; neighbours for the same reason are one.
     pub fn holes(&self, only: Option<ConversationId>) -> Result<Vec<HoleRow>, StoreError> {
         let mut rows = Vec::new();
         for (conversation, local, _) in self.heads(only)? {
-            let holes = holes(self.connection, local)?;
-            rows.extend(holes.into_iter().map(|(range, reason)| HoleRow { conversation, range, reason }));
+            for (range, reason) in holes(self.connection, local)? {
+                // What was found out answer by answer is one hole to people.
+                let melted = rows.pop_if(|row: &mut HoleRow| {
+                    row.conversation == conversation && row.reason == reason && row.range.last().next() == range.first()
+                });
+                let first = melted.map_or(range.first(), |row| row.range.first());
+                rows.extend(SequenceRange::new(first, range.last()).map(|range| HoleRow {
+                    conversation,
+                    range,
+                    reason,
+                }));
+            }
         }
         Ok(rows)
     }

@@ -4,8 +4,10 @@ use super::connections::Reader;
 use super::error::{Doing, StoreError};
 use super::intent::StoredIntent;
 use super::value::{Checksum, Columns};
-use crate::model::{ClientToken, ErrorCode, MessagingError, OutboxEntry, OutboxState, RequestId, Settlement};
-use rusqlite::{Connection, Row, params};
+use crate::model::{
+    ClientToken, ConversationId, ErrorCode, MessagingError, OutboxEntry, OutboxState, RequestId, Settlement,
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// The columns of `outbox` in the order that [`entry_of`] reads and [`set`] writes.
 macro_rules! outbox_columns {
@@ -165,6 +167,16 @@ impl Reader<'_> {
             Some(row) => entry_of(row).map(Some),
             None => Ok(self.wished_entries()?.into_iter().find(|entry| entry.token == token)),
         }
+    }
+
+    /// Returns the conversation that a provisional id stands for, once the server has named it; any other id as it is.
+    pub fn resolve(&self, conversation: ConversationId) -> Result<ConversationId, StoreError> {
+        let made = self
+            .connection
+            .prepare_cached("SELECT settled_conversation FROM outbox WHERE token = ?1")
+            .and_then(|mut select| select.query_row([conversation], |row| row.get(0)).optional())
+            .doing("look up a conversation made here")?;
+        Ok(made.flatten().unwrap_or(conversation))
     }
 
     fn entries(&self, sql: &str) -> Result<Vec<OutboxEntry>, StoreError> {

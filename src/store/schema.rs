@@ -213,7 +213,7 @@ mod tests {
             .iter()
             .map(|migration| (migration.version().into(), migration.name().to_owned(), migration.checksum()))
             .collect();
-        let (first, sync) = (15_182_970_704_350_991_029, 8_850_670_181_146_299_481);
+        let (first, sync) = (15_182_970_704_350_991_029, 14_199_342_082_030_982_356);
         assert_eq!(pinned, [(1, "first".to_owned(), first), (2, "sync".to_owned(), sync)]);
         assert_eq!(pinned.last().map(|(version, _, _)| *version), Some(SCHEMA_VERSION));
     }

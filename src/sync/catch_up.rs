@@ -13,8 +13,6 @@ use crate::model::{
     RequestId, Sequence, SequenceRange, User, UserId, without_token_in_custom_data,
 };
 use crate::protocol::{CONVERSATIONS_MAX, Push, ServerChat};
-use std::cmp::Reverse;
-use std::collections::BTreeSet;
 
 impl Core {
     pub(super) fn chat(&mut self, chat: ServerChat) {
@@ -145,7 +143,7 @@ impl Core {
             | EventBody::MessageRemoved(_)
             | EventBody::Unknown { .. } => {
                 if unheard_of {
-                    self.compare_heads(vec![event.conversation]);
+                    self.compare_heads([event.conversation]);
                 }
             }
         }
@@ -175,6 +173,7 @@ impl Core {
             self.signal(Signal::Event { event, live });
             settled.into_iter().for_each(|signal| self.signal(signal));
         }
+        self.answer_fetches(id);
         true
     }
 
@@ -231,16 +230,9 @@ impl Core {
         self.write(Write::Membership(id, membership));
     }
 
-    /// Puts conversations in line for a comparison of heads: on screen first, then the latest.
-    pub(super) fn compare_heads(&mut self, mut ids: Vec<ConversationId>) {
-        let waiting: BTreeSet<ConversationId> = self.heads.iter().copied().collect();
-        ids.retain(|id| !waiting.contains(id));
-        let focus = self.ledger.focus().to_vec();
-        ids.sort_by_key(|id| {
-            let on_screen = focus.iter().position(|focused| focused == id).unwrap_or(usize::MAX);
-            (on_screen, Reverse(self.ledger.get(*id).map(|track| track.last_activity)), *id)
-        });
-        self.heads.extend(ids);
+    /// Puts conversations in line for a comparison of heads.
+    pub(super) fn compare_heads(&mut self, ids: impl IntoIterator<Item = ConversationId>) {
+        ids.into_iter().for_each(|id| self.ledger.await_head(id));
     }
 
     /// An event lost at the tail leaves no gap to see: heads are read again from time to time, thirty
@@ -250,7 +242,7 @@ impl Core {
             return;
         }
         self.tail_check_at = self.now.after(self.settings.tail_check_interval);
-        if self.pending.awaits_heads() || !self.heads.is_empty() {
+        if self.pending.awaits_heads() || self.ledger.heads_waiting() > 0 {
             return;
         }
         let members: Vec<ConversationId> =
@@ -279,6 +271,15 @@ impl Core {
         }
     }
 
+    /// The head is known: history up to it is searched for what is uncertain, whatever the policy wants.
+    fn search(&mut self, id: ConversationId) {
+        let searched = self.outbox.advance_look(Lane::Conversation(id), Look::Asked, Look::CatchUp);
+        let head = self.ledger.get(id).map_or(Sequence::ZERO, |track| track.head);
+        if let Some(whole) = SequenceRange::new(Sequence::FIRST, head).filter(|_| searched) {
+            self.ledger.await_range(id, whole);
+        }
+    }
+
     /// The answer about heads is complete, or nothing more of it will come.
     pub(super) fn heads_answered(&mut self, heads: Heads, complete: bool) {
         if complete {
@@ -286,7 +287,7 @@ impl Core {
         }
         if heads.decides {
             for conversation in &heads.got {
-                self.outbox.advance_look(Lane::Conversation(conversation.id), Look::Asked, Look::CatchUp);
+                self.search(conversation.id);
             }
             for id in &heads.waiting {
                 self.outbox.advance_look(Lane::Conversation(*id), Look::Asked, Look::AskHead);
@@ -336,14 +337,18 @@ impl Core {
             } else {
                 // Somebody outside is shown less than there is: not a hole, for they may come back.
                 self.ledger.refused(id, range);
+                self.refuse_fetches(id, range, &ErrorCode::Acl.into());
             }
         } else if command.is_none() {
             let failures = self.ledger.disappointed(id, range, self.now, &mut self.rng);
             if failures >= UBER_ATTEMPTS && left {
                 // Somebody outside is shown less than there is, and need not be told so.
                 self.ledger.refused(id, range);
+                self.refuse_fetches(id, range, &ErrorCode::Acl.into());
             } else if failures >= UBER_ATTEMPTS && uber {
                 self.close_range(id, range, &missing, reason);
+            } else {
+                self.refuse_fetches(id, range, &ErrorCode::Timeout.into());
             }
         }
         if let Some((command, events)) = answer {
@@ -360,6 +365,7 @@ impl Core {
         }
         self.ledger.answered(id, range);
         self.write(Write::Cover(id, range));
+        self.answer_fetches(id);
     }
 
     /// The server refused a request.
@@ -382,7 +388,7 @@ impl Core {
             },
             Some(Purpose::Range(range)) => match range.command {
                 Some(id) => self.answer(id, Err(Refusal::Messaging(error))),
-                None => self.range_refused(range, code),
+                None => self.range_refused(range, &error),
             },
         }
     }
@@ -417,12 +423,13 @@ impl Core {
         }
     }
 
-    fn range_refused(&mut self, range: Range, code: ErrorCode) {
-        let (id, asked) = (range.conversation, range.range);
+    fn range_refused(&mut self, range: Range, error: &MessagingError) {
+        let (id, asked, code) = (range.conversation, range.range, error.code);
         match code.class() {
             ErrorClass::TooFast => self.ledger.give_back(id, asked),
             ErrorClass::Later => {
                 self.ledger.disappointed(id, asked, self.now, &mut self.rng);
+                self.refuse_fetches(id, asked, error);
             }
             // Nothing at all lies in the range. Of our own server that is a complete answer without an event; of any
             // other it counts, in an uber conversation, like an answer that stays incomplete.
@@ -434,6 +441,7 @@ impl Core {
             }
             ErrorClass::Never | ErrorClass::SignIn => {
                 self.ledger.refused(id, asked);
+                self.refuse_fetches(id, asked, error);
                 if code == ErrorCode::ConversationDeleted {
                     self.set_membership(id, Membership::Removed);
                 }
@@ -491,13 +499,13 @@ impl Core {
     fn is_decisive(&self, lane: Lane) -> bool {
         match lane {
             Lane::Conversation(id) if self.outbox.is_provisional(id) => {
-                self.heads.is_empty()
+                self.ledger.heads_waiting() == 0
                     && !self.pending.awaits_heads()
                     && self.ledger.iter().all(|(_, track)| track.compared || track.membership != Membership::Member)
             }
             // Outside, nothing can be sent anyway: the refusal will tell.
             Lane::Conversation(id) => {
-                self.ledger.get(id).is_none_or(|track| track.missing() == 0 || track.membership != Membership::Member)
+                self.ledger.get(id).is_none_or(|track| track.is_whole() || track.membership != Membership::Member)
             }
             Lane::User => true,
         }

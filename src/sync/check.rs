@@ -1,10 +1,7 @@
 //! What is refused before it is accepted, so that nothing waits in the outbox only to fail.
 
 use crate::model::{ErrorCode, Intent, MessagingError, RawJson};
-use crate::protocol::{CUSTOM_DATA_BYTES_MAX, FRAME_BYTES_MAX, PARTICIPANTS_MAX, TEXT_CHARS_MAX};
-
-/// Bytes of a message's payload: what leaves room in a frame for the longest text and the envelope.
-const PAYLOAD_BYTES_MAX: usize = FRAME_BYTES_MAX / 4;
+use crate::protocol::{CUSTOM_DATA_BYTES_MAX, PARTICIPANTS_MAX, PAYLOAD_BYTES_MAX, TEXT_CHARS_MAX, TITLE_CHARS_MAX};
 
 /// Checks the limits of the protocol that can be checked without the server.
 ///
@@ -30,10 +27,12 @@ pub fn check_intent(intent: &Intent) -> Result<(), MessagingError> {
             if config.direct && (config.public_join || config.uber) {
                 return Err(ErrorCode::DirectCannotBePublicOrUber.into());
             }
+            check_title(&config.title)?;
             check_custom_data(&config.custom_data)
         }
         Intent::EditConversation { title, public_join, custom_data, .. } => {
             check_anything(title.is_some() || public_join.is_some() || custom_data.is_some())?;
+            title.as_deref().map_or(Ok(()), check_title)?;
             custom_data.as_ref().map_or(Ok(()), check_custom_data)
         }
         Intent::AddParticipants { participants, .. } | Intent::EditParticipants { participants, .. } => {
@@ -66,6 +65,14 @@ fn check_number(number: usize, most: usize) -> Result<(), MessagingError> {
         0 => Err(ErrorCode::RequestedNumberTooBigOr0.into()),
         _ if number > most => Err(ErrorCode::RequestedNumberTooBig.into()),
         _ => Ok(()),
+    }
+}
+
+fn check_title(title: &str) -> Result<(), MessagingError> {
+    if title.chars().count() > TITLE_CHARS_MAX {
+        Err(invalid("the title is longer than 5,000 characters"))
+    } else {
+        Ok(())
     }
 }
 

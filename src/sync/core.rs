@@ -1,5 +1,6 @@
 //! One match over [`Input`], handing parts to the parts.
 
+use super::fetching::Fetch;
 use super::ledger::Ledger;
 use super::link::{Link, Phase};
 use super::login::{Goal, LoginCommand, Renewal};
@@ -54,6 +55,8 @@ pub struct Core {
     pub(super) pending: Pending,
     pub(super) ledger: Ledger,
     pub(super) outbox: Outbox,
+    /// Parts of history that somebody waits for.
+    pub(super) fetches: Vec<Fetch>,
     /// Questions of the application that wait for the link, with the time they are given up.
     pub(super) queries: VecDeque<(CommandId, Query, Uptime)>,
     /// What goes out now or never.
@@ -62,8 +65,6 @@ pub struct Core {
     pub(super) typed_at: BTreeMap<ConversationId, Uptime>,
     /// Questions of which a part is answered, and the next may be asked.
     pub(super) continued: VecDeque<Purpose>,
-    /// Conversations whose heads are to be compared, the most wanted first.
-    pub(super) heads: VecDeque<ConversationId>,
     /// Participants whose names are neither held nor asked for.
     pub(super) nameless: BTreeSet<UserId>,
     /// Users whose names are held.
@@ -111,13 +112,13 @@ impl Core {
             idempotent: false,
             pace: Pace::new(settings.rate),
             pending: Pending::default(),
-            ledger: Ledger::restore(saved.conversations),
+            ledger: Ledger::restore(saved.conversations, settings.history),
             outbox: Outbox::restore(saved.outbox, now.after(settings.quarantine)),
             queries: VecDeque::new(),
+            fetches: Vec::new(),
             volatile: VecDeque::new(),
             typed_at: BTreeMap::new(),
             continued: VecDeque::new(),
-            heads: VecDeque::new(),
             nameless: BTreeSet::new(),
             named: saved.users,
             asked_names: BTreeSet::new(),
@@ -202,6 +203,8 @@ impl Core {
                 self.ledger.set_focus(conversations);
                 self.answer(id, Ok(Reply::Done));
             }
+            Command::Fetch { conversation, range } => self.fetch(id, conversation, range),
+            Command::SetHistory(conversation, policy) => self.set_history(id, conversation, policy),
             Command::NetworkChanged => {
                 self.link.backoff.reset();
                 self.outbox.wake_all();
@@ -269,7 +272,7 @@ impl Core {
             || self.wants_own_user
             || self.may_send_entry()
             || (self.pending.catch_up_count() < CATCH_UP_WINDOW
-                && (!self.heads.is_empty()
+                && (self.ledger.heads_waiting() > 0
                     || !self.nameless.is_empty()
                     || (self.knows_own_user && self.ledger.is_wanting())))
     }
@@ -305,9 +308,8 @@ impl Core {
         if self.pending.catch_up_count() >= CATCH_UP_WINDOW {
             return false;
         }
-        if !self.heads.is_empty() {
-            let count = self.heads.len().min(CONVERSATIONS_MAX);
-            let waiting: BTreeSet<ConversationId> = self.heads.drain(..count).collect();
+        if self.ledger.heads_waiting() > 0 {
+            let waiting = self.ledger.take_heads(CONVERSATIONS_MAX);
             self.ask_heads(waiting, None);
             return true;
         }
@@ -415,7 +417,7 @@ impl Core {
         self.was_live = false;
         self.wants_own_user = false;
         self.idempotent = false;
-        self.heads.clear();
+        self.lose_fetches();
         self.nameless.clear();
         self.asked_names.clear();
         self.ledger.link_lost();
@@ -459,7 +461,10 @@ impl Core {
                 LinkState::Connecting
             }
             Phase::Ready if self.is_caught_up() => LinkState::Live,
-            Phase::Ready => LinkState::CatchingUp { missing: self.ledger.missing() },
+            Phase::Ready => {
+                let unchecked = (self.ledger.heads_waiting() + self.pending.heads_awaited()) as u64;
+                LinkState::CatchingUp { unchecked, missing: self.ledger.missing() }
+            }
         };
         // One wait is told once, not again at each input that shortens what is left of it.
         let same_wait = matches!((&state, &self.reported), (LinkState::Offline { .. }, LinkState::Offline { .. }));
@@ -471,13 +476,9 @@ impl Core {
 
     fn is_caught_up(&self) -> bool {
         // Once live, reading heads again takes nothing back: only what it brings to light does.
-        let heads_compared =
-            self.was_live || (self.heads.is_empty() && self.continued.is_empty() && !self.pending.awaits_heads());
-        self.knows_own_user
-            && heads_compared
-            && !self.pending.awaits_history()
-            && !self.ledger.is_wanting()
-            && self.ledger.next_wake().is_none()
+        let heads_compared = self.was_live
+            || (self.ledger.heads_waiting() == 0 && self.continued.is_empty() && !self.pending.awaits_heads());
+        self.knows_own_user && heads_compared && self.ledger.missing() == 0
     }
 
     /// Stores, then tells, how an entry stands.

@@ -3,10 +3,13 @@
 //! The **head** is the newest sequence the server told of, the **coverage** the positions asked for and
 //! completely answered. From these follow the **gaps** (up to the head, outside coverage) and the
 //! **cursor** (end of the unbroken coverage). The largest stored sequence decides nothing.
+//!
+//! Of the gaps, those are asked for that the history policy wants, and those that somebody waits for. Whose turn it
+//! is stands in ordered sets that each change keeps true, so that nothing here looks through all conversations.
 
 use super::SavedConversation;
 use super::pace::Backoff;
-use crate::model::{ConversationId, Membership, Ranges, Sequence, SequenceRange, Timestamp, Uptime};
+use crate::model::{ConversationId, HistoryPolicy, Membership, Ranges, Sequence, SequenceRange, Timestamp, Uptime};
 use crate::protocol::RETRANSMIT_MAX;
 use fastrand::Rng;
 use std::cmp::Reverse;
@@ -21,6 +24,23 @@ const RANGE_BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duratio
 /// in which the user was not in it.
 pub(super) const UBER_ATTEMPTS: u32 = 3;
 
+/// How many conversations count as on screen: more than any screen shows at once.
+const FOCUS_MAX: usize = 100;
+
+/// How much a conversation is wanted; the greatest goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Urgency {
+    /// Nobody looks at it.
+    Background,
+    /// On screen, at this place of the application's list.
+    OnScreen(Reverse<usize>),
+    /// Somebody waits for a part of its history.
+    Awaited,
+}
+
+/// Whose turn it is: the greatest is next. Among equals the latest activity, then the lowest id.
+type Turn = (Urgency, Timestamp, Reverse<ConversationId>);
+
 /// One conversation.
 #[derive(Clone, Debug)]
 pub(super) struct Track {
@@ -32,8 +52,15 @@ pub(super) struct Track {
     pub(super) last_activity: Timestamp,
     /// The own read mark: the server's, or ours on its way.
     pub(super) own_read: Sequence,
+    pub(super) history: HistoryPolicy,
     /// Whether the head was compared on the present link.
     pub(super) compared: bool,
+    /// Whether the head waits to be compared.
+    uncompared: bool,
+    /// Positions somebody waits for, whatever the policy says.
+    awaited: Ranges,
+    /// Its place among those on screen.
+    on_screen: Option<usize>,
     /// Ranges asked for and not yet answered.
     asked: BTreeSet<SequenceRange>,
     /// Refused for good: nothing is asked until something about the membership changes.
@@ -41,10 +68,12 @@ pub(super) struct Track {
     /// Not asked before this.
     rest_until: Uptime,
     backoff: Backoff,
+    /// What this conversation adds to the sum of missing positions.
+    counted: u64,
 }
 
 impl Track {
-    fn new(membership: Membership) -> Self {
+    fn new(membership: Membership, history: HistoryPolicy) -> Self {
         Self {
             head: Sequence::ZERO,
             described_at: Sequence::ZERO,
@@ -53,16 +82,17 @@ impl Track {
             coverage: Ranges::new(),
             last_activity: Timestamp::default(),
             own_read: Sequence::ZERO,
+            history,
             compared: false,
+            uncompared: false,
+            awaited: Ranges::new(),
+            on_screen: None,
             asked: BTreeSet::new(),
             refused: false,
             rest_until: Uptime::default(),
             backoff: Backoff::new(RANGE_BACKOFF),
+            counted: 0,
         }
-    }
-
-    fn whole(&self) -> Option<SequenceRange> {
-        SequenceRange::new(Sequence::FIRST, self.head)
     }
 
     /// The user came, left or was removed: what was refused may be allowed now.
@@ -71,18 +101,40 @@ impl Track {
         self.refused = false;
     }
 
-    /// Returns how many positions up to the head are not held.
-    pub(super) fn missing(&self) -> u64 {
-        let Some(whole) = self.whole() else { return 0 };
-        self.coverage.missing(whole).map(|gap| u64::from(gap.len())).sum()
+    /// Returns whether nothing up to the head is missing, whatever the policy wants.
+    pub(super) fn is_whole(&self) -> bool {
+        SequenceRange::new(Sequence::FIRST, self.head).is_none_or(|whole| self.coverage.contains_range(whole))
     }
 
-    /// Returns the newest range that is missing and not yet asked for.
+    /// Returns whether the server may be asked for history: not where it said no for good.
+    pub(super) const fn may_ask(&self) -> bool {
+        !self.refused && matches!(self.membership, Membership::Member | Membership::Left)
+    }
+
+    /// Returns whether an answer was lacking lately, and the next attempt is put off.
+    pub(super) fn is_resting(&self) -> bool {
+        self.rest_until > Uptime::default()
+    }
+
+    /// Returns how many positions that the policy wants are not held and may be asked for.
+    fn missing(&self) -> u64 {
+        let Some(wanted) = self.history.wanted(self.head).filter(|_| self.may_ask()) else { return 0 };
+        self.coverage.missing(wanted).map(|gap| u64::from(gap.len())).sum()
+    }
+
+    /// Yields what is missing and wanted: what somebody waits for, then what the policy wants, newest first each.
+    fn wanted_gaps(&self) -> impl Iterator<Item = SequenceRange> + '_ {
+        let known = SequenceRange::new(Sequence::FIRST, self.head);
+        let awaited = self.awaited.iter().rev().filter_map(move |range| range.intersection(known?));
+        awaited.chain(self.history.wanted(self.head)).flat_map(|range| self.coverage.missing(range).rev())
+    }
+
+    /// Returns the next range that is missing, wanted and not yet asked for.
     fn next_range(&self) -> Option<SequenceRange> {
-        if self.refused || !matches!(self.membership, Membership::Member | Membership::Left) {
+        if !self.may_ask() {
             return None;
         }
-        self.coverage.missing(self.whole()?).rev().find_map(|gap| {
+        self.wanted_gaps().find_map(|gap| {
             let mut rest = gap;
             loop {
                 let range = rest.newest(RETRANSMIT_MAX);
@@ -97,14 +149,27 @@ impl Track {
             }
         })
     }
+
+    fn turn(&self, id: ConversationId) -> Turn {
+        let urgency = match self.on_screen {
+            _ if !self.awaited.is_empty() => Urgency::Awaited,
+            Some(place) => Urgency::OnScreen(Reverse(place)),
+            None => Urgency::Background,
+        };
+        (urgency, self.last_activity, Reverse(id))
+    }
 }
 
 /// All conversations.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ledger {
     tracks: BTreeMap<ConversationId, Track>,
-    /// Conversations with a range to ask for, the most recently active last.
-    wanting: BTreeSet<(Timestamp, Reverse<ConversationId>)>,
+    /// The policy of conversations that have none of their own.
+    history: HistoryPolicy,
+    /// Conversations with a range to ask for.
+    wanting: BTreeSet<Turn>,
+    /// Conversations whose head waits to be compared.
+    comparing: BTreeSet<Turn>,
     /// Conversations that wait before they are asked about again.
     resting: BTreeSet<(Uptime, ConversationId)>,
     /// On screen, in the order the application gave.
@@ -113,8 +178,8 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn restore(saved: Vec<SavedConversation>) -> Self {
-        let mut ledger = Self::default();
+    pub(super) fn restore(saved: Vec<SavedConversation>, history: HistoryPolicy) -> Self {
+        let mut ledger = Self { history, ..Self::default() };
         for conversation in saved {
             let id = conversation.id;
             let track = Track {
@@ -124,11 +189,10 @@ impl Ledger {
                 coverage: conversation.coverage,
                 last_activity: conversation.last_activity,
                 own_read: conversation.own_read,
-                ..Track::new(conversation.membership)
+                ..Track::new(conversation.membership, conversation.history.unwrap_or(history))
             };
             ledger.tracks.insert(id, track);
             ledger.change(id, |_| {});
-            ledger.missing += ledger.tracks[&id].missing();
         }
         ledger
     }
@@ -141,7 +205,7 @@ impl Ledger {
         self.tracks.iter().map(|(id, track)| (*id, track))
     }
 
-    /// Returns how many positions are missing in all conversations that are asked about.
+    /// Returns how many positions are missing that the policies want, where the server may be asked for them.
     pub(super) const fn missing(&self) -> u64 {
         self.missing
     }
@@ -149,7 +213,7 @@ impl Ledger {
     /// Makes a conversation known, and returns whether it was not.
     pub(super) fn ensure(&mut self, id: ConversationId, membership: Membership) -> bool {
         let Entry::Vacant(unknown) = self.tracks.entry(id) else { return false };
-        unknown.insert(Track::new(membership));
+        unknown.insert(Track::new(membership, self.history));
         true
     }
 
@@ -158,32 +222,77 @@ impl Ledger {
     /// An unknown conversation is left alone.
     pub(super) fn change(&mut self, id: ConversationId, change: impl FnOnce(&mut Track)) {
         let Some(track) = self.tracks.get_mut(&id) else { return };
-        let missing_before = track.missing();
-        self.wanting.remove(&(track.last_activity, Reverse(id)));
+        let before = track.turn(id);
+        self.wanting.remove(&before);
+        self.comparing.remove(&before);
         self.resting.remove(&(track.rest_until, id));
         change(track);
+        let turn = track.turn(id);
+        if track.uncompared {
+            self.comparing.insert(turn);
+        }
         if track.next_range().is_some() {
-            if track.rest_until > Uptime::default() {
+            if track.is_resting() {
                 self.resting.insert((track.rest_until, id));
             } else {
-                self.wanting.insert((track.last_activity, Reverse(id)));
+                self.wanting.insert(turn);
             }
         }
-        self.missing = (self.missing + track.missing()).saturating_sub(missing_before);
+        let missing = track.missing();
+        self.missing = (self.missing + missing).saturating_sub(track.counted);
+        track.counted = missing;
     }
 
-    /// These conversations come first from now on.
-    pub(super) fn set_focus(&mut self, focus: Vec<ConversationId>) {
-        self.focus = focus;
+    /// These conversations come first from now on, also among those that wait already.
+    pub(super) fn set_focus(&mut self, mut focus: Vec<ConversationId>) {
+        focus.truncate(FOCUS_MAX);
+        for id in std::mem::replace(&mut self.focus, focus.clone()) {
+            self.change(id, |track| track.on_screen = None);
+        }
+        // Backwards, so that of one named twice the first place counts.
+        for (place, id) in focus.into_iter().enumerate().rev() {
+            self.change(id, |track| track.on_screen = Some(place));
+        }
     }
 
     /// A conversation on screen got its real id.
     pub(super) fn rename_focus(&mut self, provisional: ConversationId, made: ConversationId) {
-        self.focus.iter_mut().filter(|id| **id == provisional).for_each(|id| *id = made);
+        let mut focus = self.focus.clone();
+        focus.iter_mut().filter(|id| **id == provisional).for_each(|id| *id = made);
+        self.set_focus(focus);
     }
 
-    pub(super) fn focus(&self) -> &[ConversationId] {
-        &self.focus
+    /// Gives a conversation a policy of its own, or that of all.
+    pub(super) fn set_history(&mut self, id: ConversationId, history: Option<HistoryPolicy>) {
+        let history = history.unwrap_or(self.history);
+        self.change(id, |track| track.history = history);
+    }
+
+    /// Somebody waits for these positions, whatever the policy says.
+    pub(super) fn await_range(&mut self, id: ConversationId, range: SequenceRange) {
+        self.change(id, |track| {
+            track.awaited.insert(range);
+        });
+    }
+
+    /// The head of a conversation is to be compared.
+    pub(super) fn await_head(&mut self, id: ConversationId) {
+        self.change(id, |track| track.uncompared = true);
+    }
+
+    /// Returns how many heads wait to be compared.
+    pub(super) fn heads_waiting(&self) -> usize {
+        self.comparing.len()
+    }
+
+    /// Takes out the next conversations whose heads are to be compared, at most `count`.
+    pub(super) fn take_heads(&mut self, count: usize) -> BTreeSet<ConversationId> {
+        let ids: BTreeSet<ConversationId> =
+            self.comparing.iter().rev().take(count).map(|(_, _, Reverse(id))| *id).collect();
+        for id in &ids {
+            self.change(*id, |track| track.uncompared = false);
+        }
+        ids
     }
 
     /// Wakes conversations whose rest is over.
@@ -207,16 +316,12 @@ impl Ledger {
     /// Returns the next range to ask for and marks it as asked, or `None` when nothing is missing
     /// that may be asked for now.
     ///
-    /// The range is inclusive and holds at most [`RETRANSMIT_MAX`] positions. Conversations on screen
-    /// come first, then those with the latest activity; in each, the newest range.
+    /// The range is inclusive and holds at most [`RETRANSMIT_MAX`] positions. What somebody waits for comes first, then
+    /// conversations on screen, then those with the latest activity; in each, the newest range.
     ///
     /// Source: protocol notes, section 8; a larger range is refused with error 22.
     pub(super) fn take_range(&mut self) -> Option<(ConversationId, SequenceRange)> {
-        let on_screen = self.focus.iter().copied().find(|id| {
-            let key = self.tracks.get(id).map(|track| (track.last_activity, Reverse(*id)));
-            key.is_some_and(|key| self.wanting.contains(&key))
-        });
-        let id = on_screen.or_else(|| self.wanting.last().map(|(_, Reverse(id))| *id))?;
+        let (_, _, Reverse(id)) = *self.wanting.last()?;
         let range = self.tracks[&id].next_range()?;
         self.change(id, |track| {
             track.asked.insert(range);
@@ -237,6 +342,9 @@ impl Ledger {
             track.asked.remove(&range);
             track.coverage.insert(range);
             track.backoff.reset();
+            if track.awaited.iter().all(|awaited| track.coverage.contains_range(awaited)) {
+                track.awaited = Ranges::new();
+            }
         });
     }
 
@@ -260,13 +368,15 @@ impl Ledger {
         });
     }
 
-    /// The link is gone: nothing is under way, no head is compared, nothing rests.
+    /// The link is gone: nothing is under way or waited for, no head is compared, nothing rests.
     pub(super) fn link_lost(&mut self) {
         let ids: Vec<ConversationId> = self.tracks.keys().copied().collect();
         for id in ids {
             self.change(id, |track| {
                 track.asked.clear();
+                track.awaited = Ranges::new();
                 track.compared = false;
+                track.uncompared = false;
                 track.refused = false;
                 track.rest_until = Uptime::default();
             });
@@ -300,8 +410,10 @@ mod tests {
                     coverage: Ranges::new(),
                     last_activity: Timestamp(i64::try_from(*n).expect("small")),
                     own_read: Sequence::ZERO,
+                    history: None,
                 })
                 .collect(),
+            HistoryPolicy::Everything,
         )
     }
 
@@ -347,6 +459,43 @@ mod tests {
         assert_eq!(order, [id(1), id(3), id(2)]);
     }
 
+    /// whoever comes on screen overtakes those that wait already, with heads as with ranges.
+    #[test]
+    fn a_change_of_focus_reorders_the_heads_that_wait() {
+        let mut ledger = ledger(&[(1, 10), (2, 10), (3, 10), (4, 10)]);
+        (1..=4).for_each(|n| ledger.await_head(id(n)));
+        ledger.set_focus(vec![id(3)]);
+        ledger.set_focus(vec![id(2), id(1), id(2)]);
+        let order: Vec<_> = (0..4).flat_map(|_| ledger.take_heads(1)).collect();
+        assert_eq!(order, [id(2), id(1), id(4), id(3)]);
+        assert_eq!((ledger.heads_waiting(), ledger.take_heads(30).len()), (0, 0));
+    }
+
+    #[test]
+    fn a_policy_asks_for_its_window_and_what_lies_below_does_not_count() {
+        let mut ledger = ledger(&[(1, 500)]);
+        ledger.set_history(id(1), Some(HistoryPolicy::Newest(150)));
+        assert_eq!(ledger.missing(), 150);
+        let asked: Vec<_> = std::iter::from_fn(|| ledger.take_range()).map(|(_, range)| range).collect();
+        assert_eq!(asked, [range(401, 500), range(351, 400)]);
+        asked.into_iter().for_each(|range| ledger.answered(id(1), range));
+        assert_eq!((ledger.missing(), ledger.is_wanting()), (0, false));
+        assert!(!ledger.get(id(1)).expect("known").is_whole());
+        ledger.set_history(id(1), None);
+        assert_eq!((ledger.missing(), ledger.take_range()), (350, Some((id(1), range(251, 350)))));
+    }
+
+    #[test]
+    fn what_somebody_waits_for_comes_before_everything_else() {
+        let mut ledger = ledger(&[(1, 500), (2, 500)]);
+        ledger.set_history(id(1), Some(HistoryPolicy::OnDemand));
+        ledger.set_focus(vec![id(2)]);
+        ledger.await_range(id(1), range(90, 110));
+        assert_eq!(ledger.take_range(), Some((id(1), range(90, 110))));
+        ledger.answered(id(1), range(90, 110));
+        assert_eq!((ledger.take_range(), ledger.missing()), (Some((id(2), range(401, 500))), 500));
+    }
+
     /// L-10: a disappointing range rests, and a lost link begins anew.
     #[test]
     fn a_range_that_stays_incomplete_rests_before_it_is_asked_again() {
@@ -359,8 +508,9 @@ mod tests {
         ledger.wake(wake);
         assert_eq!(ledger.take_range(), Some((conversation, asked)));
         ledger.refused(conversation, asked);
-        assert_eq!((ledger.take_range(), ledger.next_wake(), ledger.missing()), (None, None, 10));
+        assert_eq!((ledger.take_range(), ledger.next_wake(), ledger.missing()), (None, None, 0));
         ledger.link_lost();
+        assert_eq!(ledger.missing(), 10);
         assert_eq!(ledger.take_range(), Some((conversation, asked)));
     }
 }

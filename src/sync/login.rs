@@ -190,11 +190,10 @@ impl Core {
             (ServerRpc::Greeting { announcement, .. }, Phase::Greeting { .. }) => self.greeted(announcement),
             (ServerRpc::GoAway, _) => self.give_link_up(),
             (ServerRpc::LoggedIn { tokens, .. }, Phase::LoggingIn { attempt, .. }) => self.logged_in(attempt, tokens),
-            (ServerRpc::LoginFailed { code: ONE_TIME_KEY, extra: Some(key) }, Phase::LoggingIn { attempt, .. })
-                if attempt == Attempt::Key =>
-            {
-                self.key_given(key);
-            }
+            (
+                ServerRpc::LoginFailed { code: ONE_TIME_KEY, extra: Some(key) },
+                Phase::LoggingIn { attempt: Attempt::Key, .. },
+            ) => self.key_given(key),
             (ServerRpc::LoginFailed { code, .. }, Phase::LoggingIn { attempt, .. }) => self.login_failed(attempt, code),
             (ServerRpc::Refreshed(tokens), Phase::LoggingIn { attempt: Attempt::Refresh, .. }) => {
                 self.refreshed(tokens);
@@ -504,6 +503,6 @@ impl Core {
             }
         }
         wanted.retain(|id| self.ledger.get(*id).is_some_and(|track| track.membership != Membership::Removed));
-        self.compare_heads(wanted.into_iter().collect());
+        self.compare_heads(wanted);
     }
 }

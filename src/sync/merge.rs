@@ -3,7 +3,7 @@
 //! Only what cannot have arrived is changed or taken back. What is under way takes its course, and a later wish about
 //! the same thing stands behind it.
 
-use super::outbox::{Lane, Outbox, cannot_have_arrived, maker_of};
+use super::outbox::{Lane, Outbox, cannot_have_arrived};
 use crate::model::{
     ClientToken, ConversationConfig, ConversationId, Intent, MessageKey, OutboxEntry, RawJson, Sequence,
 };
@@ -126,7 +126,7 @@ fn edit_conversation(
     public_join: Option<bool>,
     custom_data: Option<&RawJson>,
 ) -> Option<Merge> {
-    if let Some(maker) = outbox.get(maker_of(conversation)).filter(|entry| cannot_have_arrived(entry))
+    if let Some(maker) = outbox.get(conversation.maker()).filter(|entry| cannot_have_arrived(entry))
         && let Intent::CreateConversation(config) = &maker.intent
     {
         let config = ConversationConfig {

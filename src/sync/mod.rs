@@ -16,6 +16,7 @@ mod attempt;
 mod catch_up;
 mod check;
 mod core;
+mod fetching;
 mod ledger;
 mod link;
 mod login;
@@ -35,9 +36,9 @@ pub use self::check::check_intent;
 pub use self::core::Core;
 
 use crate::model::{
-    ClientToken, Conversation, ConversationId, Credentials, Event, Intent, Membership, Message, MessageId,
-    MessagingError, Notice, OutboxEntry, PushToken, Ranges, RawJson, Secret, Sequence, SequenceRange, ServerAddress,
-    Session, Timestamp, User, UserId, UserName, Wish, WishAnswer,
+    ClientToken, Conversation, ConversationId, Credentials, Event, HistoryPolicy, Intent, Membership, Message,
+    MessageId, MessagingError, Notice, OutboxEntry, PushToken, Ranges, RawJson, Secret, Sequence, SequenceRange,
+    ServerAddress, Session, Timestamp, User, UserId, UserName, Wish, WishAnswer,
 };
 use crate::protocol::{ClientFrame, RateLimit, ServerFrame, UserKey};
 use std::collections::BTreeSet;
@@ -132,6 +133,16 @@ pub enum Command {
     Query(Query),
     /// These conversations are on screen: catch them up first. Replaces the earlier list.
     Focus(Vec<ConversationId>),
+    /// Fetch what is missing of a range, whatever the history policy wants. Answered when nothing of it is missing
+    /// any more, or with why it will not come now.
+    Fetch {
+        /// Where.
+        conversation: ConversationId,
+        /// Which positions; those above the head are left out.
+        range: SequenceRange,
+    },
+    /// Give a conversation a history policy of its own, or with `None` that of [`Settings::history`].
+    SetHistory(ConversationId, Option<HistoryPolicy>),
     /// The network may be back: try now.
     NetworkChanged,
 }
@@ -300,12 +311,14 @@ pub enum LinkState {
     },
     /// Opening a connection, up to and including the login.
     Connecting,
-    /// Logged in; `missing` positions are still to be fetched, as far as known.
+    /// Logged in, and not everything that the history policies want is held.
     CatchingUp {
-        /// Positions of history not yet held.
+        /// Conversations whose newest sequence is still to be compared with the server's.
+        unchecked: u64,
+        /// Positions of history still to be fetched, as far as known.
         missing: u64,
     },
-    /// Everything the server has told of is held.
+    /// Everything the server has told of, and that the history policies want, is held.
     Live,
     /// The engine was paused and holds neither link nor file. The core is gone then and never says this.
     Paused,
@@ -392,6 +405,10 @@ pub enum Write {
         /// Up to and including this event.
         sequence: Sequence,
     },
+    /// A conversation's own history policy, or none any more.
+    History(ConversationId, Option<HistoryPolicy>),
+    /// Everything the server had told of was held at this time, by the clock of this machine.
+    WholeAt(Timestamp),
     /// Replaces the list of those the user follows.
     Subscriptions(Vec<UserId>),
     /// Adds to the list of those the user follows.
@@ -413,6 +430,7 @@ impl Write {
     pub const fn is_promise(&self) -> bool {
         match self {
             Self::Session(_)
+            | Self::History(..)
             | Self::PushToken(_)
             | Self::PushTokenForget(_)
             | Self::Outbox(_)
@@ -424,6 +442,7 @@ impl Write {
             | Self::Events(..)
             | Self::Cover(..)
             | Self::Hole(..)
+            | Self::WholeAt(_)
             | Self::ReadMark { .. }
             | Self::Subscriptions(_)
             | Self::Subscribed(_)
@@ -467,6 +486,8 @@ pub struct SavedConversation {
     pub last_activity: Timestamp,
     /// The own read mark.
     pub own_read: Sequence,
+    /// Its own history policy, if it has one.
+    pub history: Option<HistoryPolicy>,
 }
 
 /// What the shell lets the user choose.
@@ -487,6 +508,8 @@ pub struct Settings {
     /// Whether a message that was refused for now lets those written after it pass. Otherwise they wait, and order
     /// is kept.
     pub new_ones_pass: bool,
+    /// How much history of a conversation without a policy of its own is fetched without anybody asking.
+    pub history: HistoryPolicy,
 }
 
 impl Default for Settings {
@@ -502,6 +525,7 @@ impl Default for Settings {
             silence_limit: Duration::from_secs(15),
             tail_check_interval: Duration::from_secs(120),
             new_ones_pass: false,
+            history: HistoryPolicy::Everything,
         }
     }
 }

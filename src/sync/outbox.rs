@@ -63,6 +63,8 @@ pub(super) enum Look {
 struct LaneState {
     /// Unfinished entries by position.
     entries: BTreeSet<u64>,
+    /// How many of them the server may be working on.
+    under_way: usize,
     /// The one that may leave now.
     ready: Option<u64>,
     look: Option<Look>,
@@ -91,24 +93,21 @@ pub(super) struct Outbox {
 }
 
 pub(super) fn lane_of(entry: &OutboxEntry) -> Lane {
-    let made = matches!(entry.intent, Intent::CreateConversation(_)).then(|| provisional_id(entry.token));
+    let made = matches!(entry.intent, Intent::CreateConversation(_)).then(|| ConversationId::provisional(entry.token));
     entry.intent.conversation().or(made).map_or(Lane::User, Lane::Conversation)
-}
-
-/// Returns the id by which a conversation is known until the server has named it.
-pub(super) const fn provisional_id(token: ClientToken) -> ConversationId {
-    ConversationId::from_uuid(*token.as_uuid())
-}
-
-/// Returns the token of the entry that would make this conversation, if the id is a provisional one.
-pub(super) const fn maker_of(conversation: ConversationId) -> ClientToken {
-    ClientToken::from_uuid(*conversation.as_uuid())
 }
 
 const fn is_unfinished(state: OutboxState) -> bool {
     match state {
         OutboxState::Queued | OutboxState::Sending | OutboxState::Uncertain => true,
         OutboxState::Settled | OutboxState::Failed => false,
+    }
+}
+
+const fn is_under_way(state: OutboxState) -> bool {
+    match state {
+        OutboxState::Sending | OutboxState::Uncertain => true,
+        OutboxState::Queued | OutboxState::Settled | OutboxState::Failed => false,
     }
 }
 
@@ -127,7 +126,7 @@ fn named_by(entry: &OutboxEntry) -> impl Iterator<Item = ClientToken> + use<> {
         Some(MessageKey::Token(token)) => Some(token),
         Some(MessageKey::Id(_)) | None => None,
     };
-    entry.intent.conversation().map(maker_of).into_iter().chain(message)
+    entry.intent.conversation().map(ConversationId::maker).into_iter().chain(message)
 }
 
 impl Outbox {
@@ -154,7 +153,7 @@ impl Outbox {
     pub(super) fn put(&mut self, entry: OutboxEntry) {
         let lane = lane_of(&entry);
         let position = entry.position;
-        let unfinished = is_unfinished(entry.state);
+        let (unfinished, under_way) = (is_unfinished(entry.state), is_under_way(entry.state));
         // A replaced one may have stood elsewhere: in another lane, or at another place.
         if let Some(before) = self.take(entry.token)
             && lane_of(&before) != lane
@@ -175,7 +174,9 @@ impl Outbox {
         }
         self.entries.insert(position, entry);
         if unfinished {
-            self.lanes.entry(lane).or_default().entries.insert(position);
+            let state = self.lanes.entry(lane).or_default();
+            state.entries.insert(position);
+            state.under_way += usize::from(under_way);
         }
         self.refresh(lane);
     }
@@ -203,6 +204,7 @@ impl Outbox {
         self.made.remove(&position);
         if let Some(state) = self.lanes.get_mut(&lane_of(&entry)) {
             state.entries.remove(&position);
+            state.under_way -= usize::from(is_under_way(entry.state));
         }
         Some(entry)
     }
@@ -237,6 +239,7 @@ impl Outbox {
         }
         let waits_for_fact = matches!(state.fact, Some((_, None)));
         if let Some((position, OutboxState::Queued)) = first
+            && state.under_way == 0
             && state.rest_until == Uptime::default()
             && !waits_for_fact
         {
@@ -271,13 +274,13 @@ impl Outbox {
 
     /// Returns the conversation that a provisional id stands for, once the server has named it; any other id as it is.
     pub(super) fn resolve(&self, conversation: ConversationId) -> ConversationId {
-        let made = self.get(maker_of(conversation)).and_then(|maker| maker.settlement?.conversation);
+        let made = self.get(conversation.maker()).and_then(|maker| maker.settlement?.conversation);
         made.unwrap_or(conversation)
     }
 
     /// Returns whether an id stands for a conversation that is still to be made.
     pub(super) fn is_provisional(&self, conversation: ConversationId) -> bool {
-        self.get(maker_of(conversation)).is_some_and(|maker| maker.state != OutboxState::Settled)
+        self.get(conversation.maker()).is_some_and(|maker| maker.state != OutboxState::Settled)
     }
 
     /// Returns the user's own read mark that is on its way in this conversation.
@@ -429,11 +432,12 @@ impl Outbox {
         }
     }
 
-    /// Moves the search in a lane from one step to the next; at another step it stays where it is.
-    pub(super) fn advance_look(&mut self, lane: Lane, from: Look, to: Look) {
-        if let Some(state) = self.lanes.get_mut(&lane).filter(|state| state.look == Some(from)) {
-            state.look = Some(to);
-        }
+    /// Moves the search in a lane from one step to the next; at another step it stays where it is. Returns whether
+    /// it moved.
+    pub(super) fn advance_look(&mut self, lane: Lane, from: Look, to: Look) -> bool {
+        let Some(state) = self.lanes.get_mut(&lane).filter(|state| state.look == Some(from)) else { return false };
+        state.look = Some(to);
+        true
     }
 
     /// The decisive look found nothing: uncertain entries of the lane may be sent again, with the same
@@ -466,7 +470,7 @@ impl Outbox {
         let mut changed = vec![settled];
         for mut entry in waiting {
             if let (Some(named), Some(made)) = (entry.intent.conversation_mut(), settlement.conversation)
-                && *named == provisional_id(token)
+                && *named == ConversationId::provisional(token)
             {
                 *named = made;
             }

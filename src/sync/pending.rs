@@ -189,11 +189,19 @@ impl Pending {
         self.requests.values().filter(|request| matches!(request.purpose, Purpose::Outbox(_))).count()
     }
 
-    /// Returns whether a range that the ledger wants is being asked for.
-    pub(super) fn awaits_history(&self) -> bool {
-        self.requests
-            .values()
-            .any(|request| matches!(&request.purpose, Purpose::Range(range) if range.command.is_none()))
+    /// Returns of how many conversations the heads are being asked for.
+    pub(super) fn heads_awaited(&self) -> usize {
+        let awaited = self.requests.values().map(|request| match &request.purpose {
+            Purpose::Heads(heads) => heads.waiting.len(),
+            Purpose::OwnUser
+            | Purpose::Users(_)
+            | Purpose::List(_)
+            | Purpose::Volatile(_)
+            | Purpose::Range(_)
+            | Purpose::Fact(_)
+            | Purpose::Outbox(_) => 0,
+        });
+        awaited.sum()
     }
 
     /// Returns whether heads are being asked for.

@@ -3,12 +3,13 @@
 use super::attempt::{Fact, Unknown, request_of, says_done_already, settlement_of, unknown_of};
 use super::core::Core;
 use super::merge::{Merge, merge};
-use super::outbox::{Outbox, cannot_have_arrived, lane_of, provisional_id};
+use super::outbox::{Outbox, cannot_have_arrived, lane_of};
 use super::pending::Purpose;
 use super::{CommandId, Load, Output, Refusal, Reply, Signal, Write, check_intent};
 use crate::model::{
-    ClientToken, Conversation, ErrorClass, ErrorCode, Event, EventBody, Intent, Message, MessageKey, MessagingError,
-    OutboxEntry, OutboxState, RequestId, Sequence, Settlement, Timestamp, token_of_custom_data, token_of_payload,
+    ClientToken, Conversation, ConversationId, ErrorClass, ErrorCode, Event, EventBody, Intent, Message, MessageKey,
+    MessagingError, OutboxEntry, OutboxState, RequestId, Sequence, Settlement, Timestamp, token_of_custom_data,
+    token_of_payload,
 };
 use crate::protocol::Request;
 
@@ -100,10 +101,12 @@ impl Core {
         let entry = match merge(&self.outbox, &intent) {
             Merge::Into(token, intent) => {
                 check_intent(&intent)?;
-                let request = self.fresh_request_id();
                 let known = self.outbox.get(token).expect("merged into an entry that is there").clone();
+                if known.intent == intent {
+                    return Ok((known, Vec::new()));
+                }
                 // Another content under the id of an earlier attempt would be taken for that attempt.
-                if known.intent == intent { known } else { OutboxEntry { intent, request, ..known } }
+                OutboxEntry { intent, request: self.fresh_request_id(), ..known }
             }
             Merge::Undoes(unsent) => {
                 signals.extend(self.take_back(unsent));
@@ -264,8 +267,8 @@ impl Core {
         if let Some(Message { text, payload, .. }) = message {
             return self.outbox.tell_fact(token, Fact::Message { text, payload });
         }
-        let missing = entry.intent.conversation().and_then(|id| self.ledger.get(id)).map_or(0, |track| track.missing());
-        if missing > 0 && self.outbox.failures(&entry) < WAITS_FOR_MESSAGE_MAX {
+        let track = entry.intent.conversation().and_then(|id| self.ledger.get(id));
+        if track.is_some_and(|track| !track.is_whole()) && self.outbox.failures(&entry) < WAITS_FOR_MESSAGE_MAX {
             return self.outbox.rest(lane_of(&entry), self.now, &mut self.rng);
         }
         let error = MessagingError::new(
@@ -347,7 +350,7 @@ impl Core {
         if let Some(made) = settlement.conversation
             && changed.first().is_some_and(|entry| matches!(entry.intent, Intent::CreateConversation(_)))
         {
-            self.ledger.rename_focus(provisional_id(token), made);
+            self.ledger.rename_focus(ConversationId::provisional(token), made);
         }
         let mut event = event;
         let signals = changed.into_iter().map(|entry| {
@@ -460,6 +463,8 @@ impl Write {
             | Self::Cover(..)
             | Self::Hole(..)
             | Self::ReadMark { .. }
+            | Self::History(..)
+            | Self::WholeAt(_)
             | Self::Subscriptions(_)
             | Self::Subscribed(_)
             | Self::Unsubscribed(_)

@@ -64,8 +64,10 @@ async fn unsent_work_survives_a_restart() {
     until(&bob, "the new conversation", || async { !bob.find_conversations("Dinner").await.unwrap().is_empty() }).await;
     until(&alice, "an empty outbox", || async { unfinished(&alice).await == 0 }).await;
     assert_eq!(alice.conversations(0, 10).await.unwrap().len(), 2);
-    assert_sound(&alice).await;
-    assert_sound(&bob).await;
+    for device in [&alice, &bob] {
+        until_live(device).await;
+        assert_sound(device).await;
+    }
 }
 
 #[tokio::test]

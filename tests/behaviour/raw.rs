@@ -1,7 +1,7 @@
 //! A client that is only a socket: it asks as fast as the server answers, without a store or a lane.
 
 use crate::world::{World, credentials, within_patience};
-use backscroll::model::{ConversationId, Credentials, RequestId};
+use backscroll::model::{ConversationId, Credentials, RequestId, Secret, Tokens, UserName};
 use backscroll::protocol::{
     ClientChat, ClientFrame, ClientRpc, LoginOptions, Push, Request, ServerChat, ServerFrame, ServerRpc, decode_server,
     encode_client,
@@ -32,8 +32,8 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
-    /// Connects over real TLS and logs in.
-    pub(crate) async fn log_in(world: &World, user: &str) -> Self {
+    /// Connects over real TLS.
+    async fn connect(world: &World) -> Self {
         let certificate = CertificateDer::from_pem_file(world.server().certificate().expect("TLS")).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(certificate).unwrap();
@@ -46,7 +46,25 @@ impl Raw {
         let (socket, _) = client_async(world.server().url(), tls).await.unwrap();
         // Ids of its own for each socket: a second request with the same id would be answered as the first.
         let requests = u128::from(SOCKETS.fetch_add(1, Ordering::Relaxed)) << 64;
-        let mut raw = Self { socket, requests };
+        Self { socket, requests }
+    }
+
+    /// Trades a refresh token for a new pair, as a device does that then dies and never uses it.
+    pub(crate) async fn refresh(world: &World, user: UserName, refresh: Secret) -> Tokens {
+        let mut raw = Self::connect(world).await;
+        raw.send(ClientFrame::Rpc(ClientRpc::RefreshToken { user, refresh, device: None })).await;
+        loop {
+            match raw.next().await {
+                ServerFrame::Rpc(ServerRpc::Refreshed(tokens)) => return tokens,
+                ServerFrame::Rpc(ServerRpc::RefreshFailed { code }) => panic!("refresh refused with {code}"),
+                ServerFrame::Rpc(_) | ServerFrame::Chat(_) => {}
+            }
+        }
+    }
+
+    /// Connects and logs in.
+    pub(crate) async fn log_in(world: &World, user: &str) -> Self {
+        let mut raw = Self::connect(world).await;
         let Credentials::Password { user, password } = credentials(user) else { panic!("users have passwords") };
         raw.send(ClientFrame::Rpc(ClientRpc::Login { user, password, options: LoginOptions::default() })).await;
         loop {

@@ -1,5 +1,6 @@
 //! How people log in, how long that lasts, and what a pause leaves behind.
 
+use crate::raw::Raw;
 use crate::world::{
     World, conversation_of, credentials, password, texts, until_link, until_live, until_texts, user_name,
     within_patience,
@@ -95,7 +96,8 @@ async fn a_device_that_comes_back_too_late_keeps_everything_and_goes_on_after_a_
     let ended = LinkState::SignedOut(SignedOut::Refused { code: 401 });
     until_link(&alice, &ended).await;
     assert_eq!(texts(&alice, ours.id).await, ["Soup?"]);
-    assert_eq!(alice.conversation(ours.id).await.unwrap().expect("held").freshness, Freshness::Stale);
+    let held = alice.conversation(ours.id).await.unwrap().expect("held");
+    assert!(matches!(held.freshness, Freshness::Stale { since: Some(_) }));
     assert!(matches!(alice.log_in(credentials("bob")).await, Err(Error::Refused(Refusal::OtherUser { .. }))));
     assert!(texts(&bob, theirs.id).await.is_empty());
 
@@ -126,6 +128,44 @@ async fn an_access_token_that_ended_is_refreshed() {
     until_live(&alice).await;
     let second = tokens_of(&alice).await;
     assert!(second.refresh != first.refresh && second.access != first.access);
+}
+
+/// C-1: killed between the server's new pair and the disk, a device comes back with the old one and gets in.
+#[tokio::test]
+async fn a_refresh_that_never_reached_the_disk_is_made_again() {
+    let mut world = World::with_users(&["alice"]).await;
+    world.logins.access_token_life = Duration::ZERO;
+    world.stop_server().await;
+    world.start_server().await;
+    let alice = world.log_in("alice").await;
+    let stored = tokens_of(&alice).await;
+    alice.close().await;
+    world.logins.access_token_life = Duration::from_secs(60 * 60);
+    world.stop_server().await;
+    world.start_server().await;
+    let lost = Raw::refresh(&world, user_name("alice"), stored.refresh).await;
+    let alice = world.open("alice").await;
+    until_live(&alice).await;
+    assert_ne!(tokens_of(&alice).await, lost);
+}
+
+/// a process that a notification woke opens, catches up and ends; whoever opens the file later, with no network,
+/// reads the message, once.
+#[tokio::test]
+async fn what_a_notification_was_about_is_there_when_the_application_opens() {
+    let mut world = World::with_users(&["alice", "bob"]).await;
+    let (alice, bob) = (world.log_in("alice").await, world.log_in("bob").await);
+    let (ours, theirs) = conversation_of(&alice, &bob).await;
+    alice.close().await;
+    within_patience("the answer", theirs.send_message("Soup?", None).await.unwrap()).await.unwrap();
+
+    let woken = world.open("alice").await;
+    woken.push_feedback(RawJson::empty_object()).await.unwrap();
+    until_live(&woken).await;
+    woken.close().await;
+    world.stop_server().await;
+    let alice = world.open("alice").await;
+    assert_eq!(texts(&alice, ours.id).await, ["Soup?"]);
 }
 
 /// tokens are renewed while the link is up, before they end.
@@ -239,6 +279,7 @@ fn handles_on(store: &Path) -> Vec<String> {
 }
 
 /// paused in the middle of writing, nothing of the file is open; resumed, all goes on over a new link.
+#[expect(clippy::disallowed_methods, reason = "how long pauses take is printed, and decides nothing")]
 #[tokio::test]
 async fn a_pause_under_load_leaves_no_handle_open_and_resuming_goes_on() {
     let world = World::with_users(&["alice", "bob"]).await;

@@ -9,9 +9,9 @@ use crate::disk::Disk;
 use crate::foreign;
 use crate::tally::Tally;
 use backscroll::model::{
-    ClientToken, ConversationConfig, ConversationId, Credentials, Event, EventBody, Intent, MessageId, MessageKey,
-    OutboxState, Participant, RequestId, Secret, Sequence, SequenceRange, ServerAddress, Timestamp, Tokens, Uptime,
-    UserId, UserName, fold_messages, token_of_payload,
+    ClientToken, ConversationConfig, ConversationId, Credentials, Event, EventBody, HistoryPolicy, Intent, MessageId,
+    MessageKey, OutboxState, Participant, RequestId, Secret, Sequence, SequenceRange, ServerAddress, Timestamp, Tokens,
+    Uptime, UserId, UserName, fold_messages, token_of_payload,
 };
 use backscroll::protocol::{
     Announcement, ClientFrame, ClientRpc, Push, RateLimit, Request, ServerChat, ServerFrame, ServerRpc,
@@ -156,6 +156,7 @@ fn settings(flavour: Flavour) -> Settings {
         tail_check_interval: 2 * FAR,
         quarantine: if flavour == Flavour::Hasty { Duration::ZERO } else { LATE_MAX },
         new_ones_pass: false,
+        history: HistoryPolicy::Everything,
     }
 }
 

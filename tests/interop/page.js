@@ -53,7 +53,7 @@
     try {
       return { result: readable(await holder[call](...args)) ?? null };
     } catch (error) {
-      return { error: readable(error) ?? null };
+      return { error: error instanceof Error ? String(error) : (readable(error) ?? null) };
     }
   };
 })();

@@ -35,8 +35,8 @@ fn conversation_row(summary: &ConversationSummary, gaps: usize) -> (Vec<String>,
     };
     let freshness = match summary.freshness {
         Freshness::Live => "live",
-        Freshness::CatchingUp => "catching_up",
-        Freshness::Stale => "stale",
+        Freshness::CatchingUp { .. } => "catching_up",
+        Freshness::Stale { .. } => "stale",
     };
     let preview = summary.preview.as_ref().map(|preview| harmless(&preview.text)).unwrap_or_default();
     let unread = format!("{}{}", summary.unread, if summary.unread_exact { "" } else { "+" });

@@ -4,6 +4,7 @@ use crate::args::Serve;
 use crate::failure::Failure;
 use crate::render::Out;
 use backscroll::model::{Secret, UserName};
+use backscroll::protocol::RateLimit;
 use backscroll_server::{AccountError, Accounts, Config, LoginRules, Tls, serve};
 use serde_json::json;
 use std::path::Path;
@@ -31,6 +32,10 @@ pub(crate) async fn run(out: Out, typed: Serve) -> Result<(), Failure> {
     }
     let mut config = Config::new(typed.listen, &typed.data);
     config.logins = logins;
+    config.limits.rate = rate(typed.burst, typed.interval);
+    config.limits.requests_per_minute = typed.per_minute;
+    config.limits.user_rate = rate(typed.user_burst, typed.user_interval);
+    config.limits.user_requests_per_minute = typed.user_per_minute;
     config.tls = match (typed.tls_cert, typed.tls_key) {
         (Some(certificate), Some(key)) => Tls::Files { certificate, key },
         _ if typed.plain => Tls::Plain,
@@ -55,6 +60,10 @@ pub(crate) async fn run(out: Out, typed: Serve) -> Result<(), Failure> {
     }
     server.stop().await;
     out.say("stopped")
+}
+
+const fn rate(burst: u32, interval_us: u64) -> RateLimit {
+    RateLimit { burst, interval: Duration::from_micros(interval_us) }
 }
 
 fn make_accounts(data: &Path, file: &Path, logins: LoginRules) -> Result<(), Failure> {

@@ -127,7 +127,7 @@ async fn until_done(
                     LinkState::SignedOut(_) => {
                         return Err(Failure::environment("nobody is logged in").hint("backscroll login"));
                     }
-                    LinkState::CatchingUp { missing } => Some(missing),
+                    LinkState::CatchingUp { missing, .. } => Some(missing),
                     LinkState::Live | LinkState::Offline { .. } | LinkState::Connecting | LinkState::Paused => None,
                 };
                 bar.set_message(name(&state));

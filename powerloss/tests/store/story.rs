@@ -338,6 +338,8 @@ pub(crate) fn tokens_after<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec
             | Write::Cover(..)
             | Write::Hole(..)
             | Write::ReadMark { .. }
+            | Write::History(..)
+            | Write::WholeAt(_)
             | Write::Subscriptions(_)
             | Write::Subscribed(_)
             | Write::Unsubscribed(_)

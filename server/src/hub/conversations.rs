@@ -6,7 +6,9 @@ use backscroll::model::{
     Action, Conversation, ConversationConfig, ConversationId, ErrorCode, Event, EventBody, Participant, Permissions,
     RawJson, Sequence, token_of_custom_data, without_token_in_custom_data,
 };
-use backscroll::protocol::{CONVERSATIONS_MAX, CUSTOM_DATA_BYTES_MAX, PARTICIPANTS_MAX, Push, UserKey};
+use backscroll::protocol::{
+    CONVERSATIONS_MAX, CUSTOM_DATA_BYTES_MAX, PARTICIPANTS_MAX, Push, TITLE_CHARS_MAX, UserKey,
+};
 use std::collections::BTreeSet;
 
 /// Refuses custom data that is no object or too long. The client's own token in it does not count.
@@ -14,6 +16,11 @@ pub(super) fn check_custom_data(data: &RawJson) -> Result<(), ErrorCode> {
     let fits = data.as_str().len() <= CUSTOM_DATA_BYTES_MAX
         || without_token_in_custom_data(data).as_str().len() <= CUSTOM_DATA_BYTES_MAX;
     if data.is_object() && fits { Ok(()) } else { Err(ErrorCode::SomethingWentWrong) }
+}
+
+/// Refuses a title that is too long.
+fn check_title(title: &str) -> Result<(), ErrorCode> {
+    if title.chars().count() > TITLE_CHARS_MAX { Err(ErrorCode::SomethingWentWrong) } else { Ok(()) }
 }
 
 /// Returns an event that describes the conversation as it is after it.
@@ -43,6 +50,7 @@ impl<S: Storage> Hub<S> {
             return Ok(Done::again(Push::Event(first), Answer::Event(made, Sequence::FIRST)));
         }
         let participants = self.founders(context, &config)?;
+        check_title(&config.title)?;
         check_custom_data(&config.custom_data)?;
         if config.direct
             && let [one, other] = participants[..]
@@ -126,6 +134,7 @@ impl<S: Storage> Hub<S> {
             conversation.public_join = public_join;
         }
         if let Some(title) = title {
+            check_title(&title)?;
             conversation.title = title;
         }
         advance(&mut conversation, context)?;

@@ -4,9 +4,9 @@ use super::{Context, Done, Fault, Hub, advance, header, rights, users_of};
 use crate::storage::{Answer, Storage, StorageError};
 use backscroll::model::{
     Action, ClientToken, Conversation, ConversationId, ErrorCode, Event, EventBody, MessageContent, MessageId, RawJson,
-    Sequence, token_of_payload,
+    Sequence, token_of_payload, without_token,
 };
-use backscroll::protocol::{Push, TEXT_CHARS_MAX};
+use backscroll::protocol::{PAYLOAD_BYTES_MAX, Push, TEXT_CHARS_MAX};
 
 /// A message as it is before a change, and the conversation around it.
 struct Present {
@@ -138,10 +138,13 @@ fn check_text(text: &str) -> Result<(), ErrorCode> {
     if fits { Ok(()) } else { Err(ErrorCode::MessageSizeExceedsLimit) }
 }
 
-/// Returns the payload, `None` for an empty one; refuses what is no array of objects.
+/// Returns the payload, `None` for an empty one; refuses what is no array of objects, or so long that what tells of it
+/// would not fit into a frame. The client's own token in it does not count.
 fn checked(payload: Option<RawJson>) -> Result<Option<RawJson>, ErrorCode> {
     let Some(payload) = payload else { return Ok(None) };
-    if !payload.is_array_of_objects() {
+    let fits = |payload: &RawJson| payload.as_str().len() <= PAYLOAD_BYTES_MAX;
+    let is_short = fits(&payload) || without_token(Some(payload.clone())).is_none_or(|rest| fits(&rest));
+    if !payload.is_array_of_objects() || !is_short {
         return Err(ErrorCode::SomethingWentWrong);
     }
     let is_empty = payload.as_str().bytes().all(|byte| byte == b'[' || byte == b']' || byte.is_ascii_whitespace());

@@ -70,6 +70,12 @@ impl Sqlite {
         self.batch("ROLLBACK TO request; RELEASE request", "go back to a mark")
     }
 
+    /// Returns whose accounts were frozen or removed.
+    pub(crate) fn barred(&self) -> Result<Vec<UserId>, StorageError> {
+        let sql = "SELECT id FROM account WHERE deleted = 1 OR frozen = 1";
+        self.all("read who is barred", sql, [], |row| rows::user_id(row, "id"))
+    }
+
     /// Copies the write-ahead log into the main file and empties it.
     pub(crate) fn checkpoint(&self) -> Result<(), StorageError> {
         self.batch("PRAGMA wal_checkpoint(TRUNCATE)", "checkpoint the database")

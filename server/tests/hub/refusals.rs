@@ -33,9 +33,18 @@ fn each_refusal_has_its_code_and_changes_nothing() {
     let history = |from, to, count| Request::RetransmitEvents { conversation: group, from, to, count };
     let nobody_added = Request::AddParticipants { conversation: group, participants: Vec::<Participant>::new() };
 
+    let with_payload = |bytes| Request::SendMessage {
+        conversation: group,
+        text: String::new(),
+        payload: Some(json(&format!(r#"[{{"a":"{}"}}]"#, "x".repeat(bytes)))),
+    };
+
     let table = vec![
         (0, ALICE, create(large())),
         (0, ALICE, create(array())),
+        (0, ALICE, create(ConversationConfig { title: "x".repeat(5_001), ..with(&[BOB]) })),
+        (0, ALICE, rename(group, &"x".repeat(5_001))),
+        (0, ALICE, with_payload(1 << 20)),
         (0, ALICE, edit_conversation(group, None, Some(&too_much))),
         (0, ALICE, Request::EditUser { custom_data: Some(json(&too_much)), private_custom_data: None }),
         (8, ALICE, Request::GetConversation(unknown)),

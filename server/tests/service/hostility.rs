@@ -144,6 +144,33 @@ async fn whoever_asks_too_fast_is_told_so_and_served_later() {
     assert_eq!(alice.refusal(Request::GetSubscriptions).await, 33);
 }
 
+/// S-11: limits of a user hold for all links together, and for no other user.
+#[tokio::test]
+async fn more_links_do_not_make_a_user_faster() {
+    let data = tempfile::tempdir().unwrap();
+    let rate = RateLimit { burst: 5, interval: Duration::from_secs(60) };
+    let server = limited(data.path(), |limits| limits.user_rate = rate).await;
+    let mut links = Vec::new();
+    for _ in 0..3 {
+        links.push(Client::log_in(&server, NAMES[0]).await);
+    }
+    for place in 0..5 {
+        links[place % 3].ask(Request::GetSubscriptions).await;
+    }
+    for link in &mut links {
+        assert_eq!(link.refusal(Request::GetSubscriptions).await, 32);
+    }
+    Client::log_in(&server, NAMES[1]).await.ask(Request::GetSubscriptions).await;
+
+    server.stop().await;
+    let server = limited(data.path(), |limits| limits.user_requests_per_minute = Some(2)).await;
+    for _ in 0..2 {
+        Client::log_in(&server, NAMES[0]).await.ask(Request::GetSubscriptions).await;
+    }
+    let mut third = Client::log_in(&server, NAMES[0]).await;
+    assert_eq!(third.refusal(Request::GetSubscriptions).await, 33);
+}
+
 /// V-6: who does not read is given up; the others do not notice, and the slow one catches up.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_is_given_up() {

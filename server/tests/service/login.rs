@@ -162,7 +162,7 @@ async fn what_is_not_offered_is_refused_or_ignored() {
     let (user, code) = (UserName::new(NAMES[0]), Secret::new("1234"));
     client.rpc(ClientRpc::LoginSecondStage { user, code, options: LoginOptions::default() }).await;
     assert!(matches!(client.call().await, ServerRpc::LoginFailed { code: 500, .. }));
-    client.rpc(ClientRpc::RegisterPushToken(Secret::new("x"))).await;
+    client.text(r#"{"name":"pushFeedback","params":[{}]}"#).await;
     client.text(r#"{"name":"createCall","params":[1]}"#).await;
     assert_eq!(client.count_until_pong().await, 0);
 }
@@ -227,7 +227,8 @@ async fn a_server_without_one_time_keys_says_so_and_keeps_no_hash_for_them() {
 #[tokio::test]
 async fn a_frozen_account_logs_in_by_nothing_until_it_is_let_again() {
     let data = tempfile::tempdir().unwrap();
-    let (server, _, tokens) = start_and_log_in(data.path()).await;
+    let (server, mut alice, tokens) = start_and_log_in(data.path()).await;
+    let mut bob = Client::log_in(&server, NAMES[1]).await;
     let name = UserName::new(NAMES[0]);
     server.accounts().set_frozen(&name, true).unwrap();
     let mut client = Client::connect(&server).await;
@@ -237,6 +238,16 @@ async fn a_frozen_account_logs_in_by_nothing_until_it_is_let_again() {
     assert_eq!(client.refresh(NAMES[0], &tokens.refresh).await.unwrap_err(), 403);
     let key = client.key(NAMES[0]).await.unwrap();
     assert_eq!(client.answer_key(NAMES[0], &key, PASSWORD).await.unwrap_err(), 403);
+    // Links from before are closed when there is something to do, looked for once a second.
+    let asking = async {
+        loop {
+            bob.ask(Request::GetSubscriptions).await;
+        }
+    };
+    tokio::select! {
+        frames = alice.until_closed() => assert_eq!(frames, 0),
+        () = asking => {}
+    }
     server.accounts().set_frozen(&name, false).unwrap();
     client.access_token(NAMES[0], &tokens.access).await.unwrap();
 }

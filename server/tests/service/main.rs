@@ -8,4 +8,5 @@ mod fault_injection;
 mod files;
 mod hostility;
 mod login;
+mod push_tokens;
 mod upgrade;

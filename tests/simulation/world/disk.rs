@@ -75,6 +75,8 @@ impl Disk {
                         self.conversations.entry(conversation).or_default().own_read = sequence;
                     }
                 }
+                // No device of the simulation has a policy or a clock.
+                Write::History(..) | Write::WholeAt(_) => {}
                 // Lists are checked by the tests of the store; nothing here reads them.
                 Write::Subscriptions(_)
                 | Write::Subscribed(_)
@@ -160,6 +162,7 @@ impl Disk {
             coverage: held.coverage.clone(),
             last_activity: held.last_activity,
             own_read: held.own_read,
+            history: None,
         });
         SavedState {
             session: self.session.clone(),

@@ -158,10 +158,12 @@ impl Page {
         events.iter().filter(|event| name.is_empty() || event.name == name).cloned().collect()
     }
 
-    /// Waits until the events so far are as `reached` wants them.
+    /// Waits until the events so far are as `reached` wants them. An error that the page did not catch, as of an SDK
+    /// that stumbles over a frame, fails the test.
     pub(crate) async fn until(&self, what: &str, reached: impl Fn(&[Fired]) -> bool) {
         let mut events = self.events.clone();
         within_patience(what, events.wait_for(|events| reached(events))).await.expect("the page is open");
+        assert_eq!(self.fired("PageError"), []);
     }
 
     /// Waits for the first event of a kind that `fits`, be it past or to come.

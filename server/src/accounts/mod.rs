@@ -3,6 +3,8 @@
 //! Works on the data folder alone, with or without a server running on it. Every call may wait for the disk
 //! or work on a password: call it where blocking is allowed.
 
+mod push_tokens;
+
 use crate::clock;
 use crate::config::{LoginRules, PasswordCost};
 use crate::storage::{self, StorageError, failed};
@@ -213,8 +215,8 @@ impl Accounts {
         changed.map(drop).ok_or_else(|| AccountError::Unknown(name.clone()))
     }
 
-    /// Keeps an account from logging in, or lets it again. Links that are open stay open, and its tokens stay valid
-    /// for when it may log in again.
+    /// Keeps an account from logging in, or lets it again. Its links are closed when the server next has
+    /// something to do; its tokens stay valid for when it may log in again.
     ///
     /// # Errors
     ///
@@ -241,7 +243,8 @@ impl Accounts {
         Ok(listed.map_err(failed("list the accounts"))?)
     }
 
-    /// Removes an account: its name is free again, its tokens are void, what it wrote stays.
+    /// Removes an account: its name is free again, its tokens are void, its links are closed when the server next has
+    /// something to do, and what it wrote stays.
     ///
     /// # Errors
     ///
@@ -253,6 +256,7 @@ impl Accounts {
                 WHERE name = ?1 AND deleted = 0 RETURNING id";
             let id = transaction.query_row(sql, [name.as_str()], user_id).optional()?;
             void_tokens(transaction, id)?;
+            push_tokens::forget_all(transaction, id)?;
             Ok(id)
         })?;
         removed.map(drop).ok_or_else(|| AccountError::Unknown(name.clone()))

@@ -1,0 +1,160 @@
+//! Heads, ranges, gaps and holes, frame by frame.
+
+use super::*;
+
+#[test]
+fn an_event_is_stored_before_it_is_shown() {
+    let mut shell = Shell::resume();
+    shell.come_up(true, 0);
+    let outputs = shell.push(None, Push::Event(message(ROOM, 1, stranger(), None)));
+    let stored = position(&outputs, |output| matches!(output, Output::Write(_)));
+    let shown = position(&outputs, |output| matches!(output, Output::Signal(Signal::Event { live: true, .. })));
+    assert!(stored < shown);
+    let again = shell.push(None, Push::Event(message(ROOM, 1, stranger(), None)));
+    assert!(again.is_empty(), "L-1: a second copy changes nothing: {again:?}");
+}
+
+/// L-9: an event far beyond the head is stored and shown, and hides nothing.
+#[test]
+fn an_event_far_beyond_the_head_leaves_a_gap_that_is_fetched() {
+    let mut shell = Shell::resume();
+    shell.come_up(true, 0);
+    let outputs = shell.push(None, Push::Event(message(ROOM, 501, stranger(), None)));
+    assert!(outputs.iter().any(|output| matches!(output, Output::Signal(Signal::Event { live: true, .. }))));
+    let asked: Vec<_> = ranges(&outputs).into_iter().map(|(_, from, to)| (from, to)).collect();
+    assert_eq!(asked, [(401, 500), (301, 400), (201, 300), (101, 200), (1, 100)]);
+    assert_eq!(shell.state, LinkState::CatchingUp { unchecked: 1, missing: 500 });
+}
+
+/// L-5: an answer that lacks something covers no more than it brought; what is asked for again is the rest.
+#[test]
+fn an_incomplete_answer_of_a_foreign_server_covers_only_what_came() {
+    let mut shell = Shell::resume();
+    let outputs = shell.come_up(false, 10);
+    let (request, from, to) = ranges(&outputs)[0];
+    assert_eq!((from, to), (1, 10));
+    for sequence in [1, 2, 3, 5, 6, 7, 8, 9, 10] {
+        let push = Push::Retransmitted {
+            header: header(Action::RetransmitEvents),
+            from: None,
+            to: None,
+            count: Some(9),
+            event: message(ROOM, sequence, stranger(), None),
+        };
+        assert!(shell.push(Some(request), push).is_empty(), "the number of frames is not believed");
+    }
+    let mut outputs = Vec::new();
+    while !ranges(&outputs).iter().any(|(id, ..)| *id != request) {
+        // The peer lives; only this answer does not come.
+        shell.give(Input::Noise(shell.link()));
+        outputs = shell.wait();
+    }
+    assert_eq!(ranges(&outputs).iter().map(|(_, from, to)| (*from, *to)).collect::<Vec<_>>(), [(4, 4)]);
+}
+
+/// The answer to an attempt at a direct conversation that exists describes it under its newest number.
+#[test]
+fn an_existing_direct_conversation_is_a_description_and_no_event() {
+    let mut shell = Shell::resume();
+    shell.come_up(true, 0);
+    let intent = Intent::CreateConversation(ConversationConfig { direct: true, ..ConversationConfig::default() });
+    let outputs = shell.command(Command::Submit { token: token(1), intent, queued_at: Timestamp(1) });
+    let (request, _) = requests(&outputs).remove(0);
+    let event = Event {
+        conversation: conversation(20),
+        sequence: Sequence(7),
+        action: Action::CreateConversation,
+        initiator: me(),
+        timestamp: Timestamp(1),
+        body: EventBody::ConversationCreated(Box::new(described(20, 7))),
+        unknown: None,
+    };
+    let outputs = shell.push(Some(request), Push::Event(event));
+    let stored_event = |output: &Output| matches!(output, Output::Write(writes) if writes.iter().any(|write| matches!(write, Write::Events(..))));
+    assert!(!outputs.iter().any(stored_event), "position 7 holds something else");
+    assert!(outputs.iter().any(|output| stores_entry(output, OutboxState::Settled)));
+    assert_eq!(ranges(&outputs).iter().map(|(_, from, to)| (*from, *to)).collect::<Vec<_>>(), [(1, 7)]);
+}
+
+fn saved() -> SavedState {
+    SavedState { session: Some(session()), ..SavedState::default() }
+}
+
+fn fetch(first: u32, last: u32) -> Command {
+    let range = SequenceRange::new(Sequence(first), Sequence(last)).expect("a range");
+    Command::Fetch { conversation: conversation(ROOM), range }
+}
+
+/// what a policy does not want is neither fetched nor missed, until somebody reads into it.
+#[test]
+fn a_policy_fetches_its_window_and_reading_back_fetches_the_rest() {
+    let mut shell = Shell::restore_with(saved(), HistoryPolicy::Newest(150));
+    let outputs = shell.come_up(true, 1_000);
+    assert_eq!(asked(&outputs), [(901, 1_000), (851, 900)]);
+    assert_eq!(shell.state, LinkState::CatchingUp { unchecked: 0, missing: 150 });
+    for (request, first, last) in ranges(&outputs) {
+        let (first, last) = (u32::try_from(first).expect("small"), u32::try_from(last).expect("small"));
+        assert_eq!(asked(&shell.answer_range(request, first, last, &[])), []);
+    }
+    assert_eq!(shell.state, LinkState::Live);
+
+    let outputs = shell.command(fetch(700, 850));
+    assert_eq!(asked(&outputs), [(751, 850), (700, 750)]);
+    assert_eq!(answers(&outputs), []);
+    let [(upper, ..), (lower, ..)] = ranges(&outputs)[..] else { panic!("two ranges") };
+    assert_eq!(answers(&shell.answer_range(upper, 751, 850, &[])), []);
+    assert_eq!(answers(&shell.answer_range(lower, 700, 750, &[])), [Ok(Reply::Done)]);
+    assert_eq!(shell.state, LinkState::Live, "what is fetched on demand does not count as catching up");
+    assert_eq!(answers(&shell.command(fetch(700, 2_000))), [Ok(Reply::Done)], "nothing of it is missing");
+}
+
+/// what happens while the policy's window is whole is told and held, and moves the window.
+#[test]
+fn on_demand_fetches_nothing_by_itself_and_holds_what_is_told() {
+    let mut shell = Shell::restore_with(saved(), HistoryPolicy::OnDemand);
+    assert_eq!(asked(&shell.come_up(true, 1_000)), []);
+    assert_eq!(shell.state, LinkState::Live);
+    let outputs = shell.push(None, Push::Event(message(ROOM, 1_001, stranger(), None)));
+    assert!(outputs.iter().any(|output| matches!(output, Output::Signal(Signal::Event { live: true, .. }))));
+    assert_eq!(asked(&outputs), []);
+    let outputs = shell.command(Command::SetHistory(conversation(ROOM), Some(HistoryPolicy::Newest(50))));
+    assert_eq!(asked(&outputs), [(952, 1_000)]);
+    assert!(matches!(&outputs[0], Output::Write(writes) if matches!(writes[..], [Write::History(..)])));
+}
+
+#[test]
+fn whoever_waits_for_history_is_told_when_it_will_not_come() {
+    let mut shell = Shell::restore_with(saved(), HistoryPolicy::OnDemand);
+    assert_eq!(answers(&shell.command(fetch(1, 10))), [Err(Refusal::Offline)]);
+    shell.come_up(true, 1_000);
+    shell.command(fetch(1, 10));
+    assert_eq!(answers(&shell.lose_link()), [Err(Refusal::Offline)]);
+    shell.come_up(true, 1_000);
+    let outputs = shell.command(fetch(1, 10));
+    let error = MessagingError::from(ErrorCode::Acl);
+    let push = Push::Error { header: header(Action::RetransmitEvents), error: error.clone() };
+    let outputs = shell.push(Some(ranges(&outputs)[0].0), push);
+    assert_eq!(answers(&outputs), [Err(Refusal::Messaging(error.clone()))]);
+    assert_eq!(answers(&shell.command(fetch(1, 10))), [Err(Refusal::Messaging(error))], "L-10: not asked again");
+}
+
+/// R-21, O-1: a policy hides nothing from the search for what is uncertain.
+#[test]
+fn what_is_uncertain_is_searched_for_below_the_policy() {
+    let mut shell = Shell::restore_with(saved(), HistoryPolicy::OnDemand);
+    shell.come_up(false, 10);
+    let first = sends(&shell.send_text(1))[0];
+    shell.lose_link();
+    shell.come_up(false, 10);
+    let mut outputs = Vec::new();
+    while !requests(&outputs).iter().any(|(_, body)| matches!(body, Request::GetConversations(_))) {
+        shell.give(Input::Noise(shell.link()));
+        outputs = shell.wait();
+    }
+    let (look, _) = requests(&outputs).remove(0);
+    let push = Push::Conversation { header: header(Action::GetConversations), conversation: described(ROOM, 12) };
+    let outputs = shell.push(Some(look), push);
+    assert_eq!(asked(&outputs), [(1, 12)]);
+    let outputs = shell.answer_range(ranges(&outputs)[0].0, 1, 12, &[]);
+    assert_eq!(sends(&outputs), [first], "absent: sent again");
+}
