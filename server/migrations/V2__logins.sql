@@ -14,3 +14,11 @@ CREATE TABLE push_token (
     token    TEXT    NOT NULL,
     UNIQUE (account, token)
 ) STRICT;
+
+CREATE TABLE setting (
+    -- One row: what whoever opens the folder must know, whether the server runs or not.
+    single         INTEGER NOT NULL PRIMARY KEY CHECK (single = 1),
+    one_time_keys  INTEGER NOT NULL CHECK (one_time_keys IN (0, 1))   -- whether hashes for them may be kept
+) STRICT;
+
+INSERT INTO setting (single, one_time_keys) VALUES (1, 1);

@@ -63,8 +63,8 @@ pub struct LoginRules {
     /// How much work a password costs, for the server and for those who steal its file.
     pub password_cost: PasswordCost,
     /// Whether one-time keys are given out. They need a hash of each password in the file that is as good as the
-    /// password to whoever reads it; without them the file holds Argon2 hashes only. Takes effect when a password is
-    /// set or used.
+    /// password to whoever reads it; without them the file holds Argon2 hashes only: a server without deletes
+    /// those it had, and keeps others that open its folder from adding any.
     pub one_time_keys: bool,
     /// How long an access token logs in. Source of the default: protocol notes, section 3.5.
     pub access_token_life: Duration,

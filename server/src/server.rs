@@ -101,6 +101,7 @@ pub async fn serve(config: Config) -> Result<Server, ServeError> {
     let opened = task::spawn_blocking(move || -> Result<_, ServeError> {
         let storage = Sqlite::open(&data)?;
         let accounts = Accounts::open_with(&data, logins)?;
+        accounts.settle_one_time_keys()?;
         Ok((storage, accounts, protection(&tls, &data, listen)?))
     });
     let (storage, accounts, protection) =

@@ -27,6 +27,7 @@ const INVARIANTS: &[(&str, &str)] = &[
     ("O-9", "a message that is always refused holds nothing else up"),
     ("O-10", "what was taken back is not sent"),
     ("M-1", "messages are the fold of the server's log"),
+    ("M-5", "a read mark on its way is not shown lower than it was set"),
     ("M-7", "participants and rights are the server's"),
     ("C-1", "tokens leave only as they stand on disk"),
     ("C-2", "one refresh at a time"),

@@ -175,6 +175,17 @@ impl Accounts {
         Ok(Self { connection: Mutex::new(storage::open(data)?), hashing, rules, keys: Mutex::default(), decoy })
     }
 
+    /// Makes this server's choice about one-time keys hold for whoever else opens the folder. One that gives none
+    /// deletes what was kept for them.
+    pub(crate) fn settle_one_time_keys(&self) -> Result<(), AccountError> {
+        self.change("settle whether there are one-time keys", |transaction| {
+            transaction.execute("UPDATE setting SET one_time_keys = ?1", [self.rules.one_time_keys])?;
+            let sql = "UPDATE account SET one_time_hash = NULL
+                WHERE one_time_hash NOT NULL AND (SELECT one_time_keys FROM setting) = 0";
+            transaction.execute(sql, []).map(drop)
+        })
+    }
+
     /// Makes an account and returns its number.
     ///
     /// # Errors
@@ -190,7 +201,8 @@ impl Accounts {
         let added = self.change("add an account", |transaction| {
             // Numbers are never used again, because removed accounts keep their rows.
             let sql = "INSERT INTO account (id, name, display_name, password_hash, one_time_hash)
-                SELECT max(100, coalesce(max(id), 0)) + 1, ?1, ?2, ?3, ?4 FROM account WHERE true
+                SELECT max(100, coalesce(max(id), 0)) + 1, ?1, ?2, ?3,
+                    (SELECT ?4 FROM setting WHERE one_time_keys = 1) FROM account WHERE true
                 ON CONFLICT (name) WHERE deleted = 0 DO NOTHING RETURNING id";
             transaction.query_row(sql, (name.as_str(), display_name, &hash, &one_time_hash), user_id).optional()
         })?;
@@ -206,7 +218,8 @@ impl Accounts {
         let hash = self.hash(password)?;
         let one_time_hash = self.one_time_hash(name, password);
         let changed = self.change("change a password", |transaction| {
-            let sql = "UPDATE account SET password_hash = ?2, one_time_hash = ?3
+            let sql = "UPDATE account SET password_hash = ?2,
+                    one_time_hash = (SELECT ?3 FROM setting WHERE one_time_keys = 1)
                 WHERE name = ?1 AND deleted = 0 RETURNING id";
             let id = transaction.query_row(sql, (name.as_str(), &hash, &one_time_hash), user_id).optional()?;
             void_tokens(transaction, id)?;
@@ -284,7 +297,10 @@ impl Accounts {
         self.admit(account, now, |transaction, id| {
             let Some(hash) = &missing else { return Ok(()) };
             transaction
-                .execute("UPDATE account SET one_time_hash = ?2 WHERE id = ?1", (id.get().cast_signed(), hash))
+                .execute(
+                    "UPDATE account SET one_time_hash = (SELECT ?2 FROM setting WHERE one_time_keys = 1) WHERE id = ?1",
+                    (id.get().cast_signed(), hash),
+                )
                 .map(drop)
         })
     }

@@ -8,5 +8,6 @@ mod history;
 mod messages;
 mod refusals;
 mod repetition;
+mod rights;
 mod users;
 mod world;

@@ -20,6 +20,7 @@ pub(crate) const fn user(number: u64) -> UserId {
     UserId::new(number).expect("a small number")
 }
 
+#[derive(Clone)]
 pub(crate) struct World<S> {
     pub(crate) hub: Hub<S>,
     made: u128,

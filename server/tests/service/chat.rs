@@ -131,6 +131,42 @@ async fn each_connection_hears_of_an_event_exactly_once() {
     }
 }
 
+/// V-1: four users on three connections each, all of them writing into two conversations at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_connection_hears_of_every_event_once_and_in_order_under_load() {
+    const CONNECTIONS: usize = 12;
+    const EACH: usize = 25;
+    let data = tempfile::tempdir().unwrap();
+    let server = start(data.path()).await;
+    let mut clients = Vec::new();
+    for place in 0..CONNECTIONS {
+        clients.push(Client::log_in(&server, NAMES[place % 4]).await);
+    }
+    let conversations =
+        [create(&mut clients[0], &[102, 103, 104]).await, create(&mut clients[0], &[102, 103, 104]).await];
+    let head = u32::try_from(CONNECTIONS / 2 * EACH).unwrap() + 1;
+    let mut listeners = Vec::new();
+    for (place, mut client) in clients.into_iter().enumerate() {
+        listeners.push(tokio::spawn(async move {
+            for number in 0..EACH {
+                client.send(fresh(), say(conversations[place % 2], &format!("{place}/{number}"))).await;
+            }
+            // Whoever made the conversations has their creation as answers; everybody else is told of it.
+            let mut heads = if place == 0 { [1, 1] } else { [0, 0] };
+            while heads != [head, head] {
+                let event = event(client.receive().await.push);
+                let one = conversations.iter().position(|id| *id == event.conversation).unwrap();
+                heads[one] += 1;
+                assert_eq!(event.sequence.get(), heads[one], "connection {place}");
+            }
+            assert_eq!(client.count_until_pong().await, 0, "connection {place}");
+        }));
+    }
+    for listener in listeners {
+        listener.await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn whoever_is_removed_is_told_and_then_left_alone() {
     let data = tempfile::tempdir().unwrap();

@@ -1,9 +1,9 @@
 //! What was answered is kept: through restarts, crashes and repetitions.
 
-use crate::chat::{create, event, history, say, text};
+use crate::chat::{create, event, history, say, text, user};
 use crate::client::{Client, NAMES, config, fresh, start, start_with};
-use backscroll::model::Sequence;
-use backscroll::protocol::{Push, Request};
+use backscroll::model::{Notification, Sequence};
+use backscroll::protocol::{Push, Request, UserKey};
 use std::collections::BTreeSet;
 
 #[tokio::test]
@@ -16,6 +16,8 @@ async fn a_restart_keeps_everything() {
     let request = fresh();
     let sent = event(alice.ask_as(request, say(conversation, "Hello")).await);
     alice.ask(Request::MarkAsRead { conversation, sequence: 2 }).await;
+    alice.ask(Request::Subscribe(vec![user(102)])).await;
+    alice.ask(Request::ManageNotifications(vec![Some(Notification::EditMessage)])).await;
     let before = history(&mut alice, conversation, 2).await;
     let address = server.address();
     server.stop().await;
@@ -33,6 +35,14 @@ async fn a_restart_keeps_everything() {
     };
     assert_eq!((now.last_sequence, now.participants[0].last_read), (Sequence(2), Sequence(2)));
     let mut alice = Client::log_in(&server, NAMES[0]).await;
+    let Push::Subscriptions { users, .. } = alice.ask(Request::GetSubscriptions).await else { panic!("no list") };
+    assert_eq!(users, [user(102)]);
+    bob.ask(Request::SetStatus { online: true }).await;
+    assert!(matches!(alice.push().await, Push::Status { online: true, .. }));
+    let Push::User { user: own, .. } = alice.ask(Request::GetUser(UserKey::Id(user(101)))).await else {
+        panic!("no user")
+    };
+    assert_eq!(own.private.unwrap().notifications, [Notification::EditMessage]);
     assert_eq!(event(alice.ask_as(request, say(conversation, "Hello")).await), sent);
     assert_eq!(event(alice.ask(say(conversation, "again")).await).sequence, Sequence(3));
 }

@@ -205,6 +205,12 @@ async fn a_one_time_key_is_answered_once() {
     assert_eq!(client.answer_key(NAMES[0], &key, "wrong").await.unwrap_err(), 401);
 }
 
+/// Returns of how many accounts a hash is kept that one-time keys are answered with.
+fn hashes_for_keys(data: &Path) -> i64 {
+    let connection = Connection::open(data.join("server.sqlite")).unwrap();
+    connection.query_row("SELECT count(one_time_hash) FROM account", [], |row| row.get(0)).unwrap()
+}
+
 #[tokio::test]
 async fn a_server_without_one_time_keys_says_so_and_keeps_no_hash_for_them() {
     let data = tempfile::tempdir().unwrap();
@@ -214,6 +220,12 @@ async fn a_server_without_one_time_keys_says_so_and_keeps_no_hash_for_them() {
     let mut client = Client::connect(&server).await;
     assert_eq!(client.key(NAMES[0]).await.unwrap_err(), 500);
     client.password(NAMES[0], PASSWORD).await.unwrap();
+    assert_eq!(hashes_for_keys(data.path()), 0);
+    // Whoever opens the folder beside the server keeps to it.
+    let accounts = Accounts::open_with(data.path(), LoginRules::for_tests()).unwrap();
+    accounts.add(&UserName::new("erin@chat.acme"), "", &Secret::new("pass")).unwrap();
+    accounts.set_password(&UserName::new(NAMES[1]), &Secret::new("new")).unwrap();
+    assert_eq!(hashes_for_keys(data.path()), 0);
     server.stop().await;
     // Turned on later, the first login by password makes them possible.
     let server = start(data.path()).await;
@@ -222,6 +234,14 @@ async fn a_server_without_one_time_keys_says_so_and_keeps_no_hash_for_them() {
     Client::log_in(&server, NAMES[0]).await;
     let key = client.key(NAMES[0]).await.unwrap();
     client.answer_key(NAMES[0], &key, PASSWORD).await.unwrap();
+    assert_eq!(hashes_for_keys(data.path()), 1);
+    // And off again, nothing of it is left.
+    server.stop().await;
+    let mut config = self::config(data.path());
+    config.logins.one_time_keys = false;
+    let server = start_with(config).await;
+    assert_eq!(hashes_for_keys(data.path()), 0);
+    assert_eq!(Client::connect(&server).await.key(NAMES[0]).await.unwrap_err(), 500);
 }
 
 #[tokio::test]

@@ -208,18 +208,15 @@ impl<M: Medium> World<M> {
 
     /// Stores a transaction, unless the disk or the process fails. Returns whether the process goes on.
     fn commit(&mut self, index: usize, writes: Vec<Write>) -> Result<bool, String> {
-        if self.strikes("failed commit", self.faults.commit) {
-            // What the shell does: answers whoever waits, hangs up, starts again from the file.
-            self.end_process(index);
-            self.start(index)?;
-            return Ok(false);
-        }
-        let dies = self.strikes("death in a commit", self.faults.torn_commit);
+        let fails = self.strikes("failed commit", self.faults.commit);
+        let dies = !fails && self.strikes("death in a commit", self.faults.torn_commit);
         let device = &mut self.devices[index];
-        let is_kept = if dies {
+        let is_kept = if fails {
+            device.medium.refuse(&writes)?
+        } else if dies {
             device.medium.die_in(&writes, &device.disk, &mut self.rng)?
         } else {
-            device.medium.commit(&writes)?;
+            device.medium.commit(&writes, &device.disk)?;
             true
         };
         if is_kept {
@@ -232,8 +229,12 @@ impl<M: Medium> World<M> {
         }
         if dies {
             self.kill(index);
+        } else if !is_kept {
+            // What the shell does: answers whoever waits, hangs up, starts again from the file.
+            self.end_process(index);
+            self.start(index)?;
         }
-        Ok(!dies)
+        Ok(is_kept && !dies)
     }
 
     fn hang_up(&mut self, index: usize, link: LinkId) -> Result<(), String> {

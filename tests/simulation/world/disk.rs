@@ -2,7 +2,7 @@
 
 use super::tally::Tally;
 use backscroll::model::{
-    ClientToken, Conversation, ConversationId, Event, EventBody, Membership, Message, MessageId, OutboxEntry,
+    ClientToken, Conversation, ConversationId, Event, EventBody, Intent, Membership, Message, MessageId, OutboxEntry,
     OutboxState, Ranges, Sequence, SequenceRange, Session, Timestamp, User, UserId, fold_messages, token_of_payload,
     without_token,
 };
@@ -18,7 +18,6 @@ pub(crate) struct Held {
     pub(crate) events: BTreeMap<Sequence, Event>,
     pub(crate) coverage: Ranges,
     pub(crate) holes: Ranges,
-    own_read: Sequence,
     last_activity: Timestamp,
 }
 
@@ -28,6 +27,8 @@ pub(crate) struct Disk {
     pub(crate) session: Option<Session>,
     pub(crate) conversations: BTreeMap<ConversationId, Held>,
     pub(crate) outbox: BTreeMap<ClientToken, OutboxEntry>,
+    /// The own read marks, as people see them.
+    marks: BTreeMap<ConversationId, Sequence>,
     users: BTreeMap<UserId, User>,
 }
 
@@ -35,7 +36,6 @@ impl Disk {
     /// Applies one transaction, and checks that the file then holds what it claims.
     pub(crate) fn apply(&mut self, writes: Vec<Write>, tally: &mut Tally) -> Result<(), String> {
         let mut touched = Vec::new();
-        let me = self.me();
         for write in writes {
             match write {
                 Write::Session(session) => self.session = Some(session),
@@ -48,8 +48,8 @@ impl Disk {
                     let held = self.conversations.entry(conversation.id).or_default();
                     held.head = held.head.max(conversation.last_sequence);
                     held.last_activity = held.last_activity.max(conversation.last_update);
-                    let own = me.and_then(|me| conversation.participant(me));
-                    held.own_read = held.own_read.max(own.map_or(Sequence::ZERO, |own| own.last_read));
+                    let own = own_id(&self.session).and_then(|me| conversation.participant(me));
+                    self.marks.extend(own.map(|own| (conversation.id, own.last_read)));
                     held.description = Some(conversation);
                 }
                 Write::Membership(id, membership) => {
@@ -71,14 +71,14 @@ impl Disk {
                     touched.push(id);
                 }
                 Write::ReadMark { conversation, user, sequence } => {
-                    if self.me() == Some(user) {
-                        self.conversations.entry(conversation).or_default().own_read = sequence;
+                    if own_id(&self.session) == Some(user) {
+                        self.marks.insert(conversation, sequence);
                     }
                 }
-                // No device of the simulation has a policy or a clock.
-                Write::History(..) | Write::WholeAt(_) => {}
-                // Lists are checked by the tests of the store; nothing here reads them.
-                Write::Subscriptions(_)
+                // Checked by the tests of the store; no device of the simulation has a policy or a clock.
+                Write::History(..)
+                | Write::WholeAt(_)
+                | Write::Subscriptions(_)
                 | Write::Subscribed(_)
                 | Write::Unsubscribed(_)
                 | Write::PublicConversations(_)
@@ -95,11 +95,8 @@ impl Disk {
                 }
             }
         }
+        self.check_marks(tally)?;
         touched.iter().try_for_each(|id| self.check(*id, tally))
-    }
-
-    fn me(&self) -> Option<UserId> {
-        self.session.as_ref()?.user_id
     }
 
     /// A message as it is held, with our own token out of sight.
@@ -107,6 +104,17 @@ impl Disk {
         let held = self.conversations.get(&conversation)?;
         let found = fold_messages(held.events.values()).into_iter().find(|found| found.id == Some(message))?;
         Some(Message { payload: without_token(found.payload.clone()), ..found })
+    }
+
+    /// A mark that is on its way is not shown lower than it was set.
+    fn check_marks(&self, tally: &mut Tally) -> Result<(), String> {
+        for entry in self.outbox.values().filter(|entry| is_unfinished(entry.state)) {
+            if let Intent::MarkAsRead { conversation, sequence } = entry.intent {
+                let shown = self.marks.get(&conversation).copied().unwrap_or_default();
+                tally.holds("M-5", shown >= sequence, || format!("{sequence} was read, {shown} is shown"))?;
+            }
+        }
+        Ok(())
     }
 
     fn add_events(&mut self, id: ConversationId, events: Vec<Event>, tally: &mut Tally) -> Result<(), String> {
@@ -161,7 +169,7 @@ impl Disk {
             uber: held.description.as_ref().is_some_and(|described| described.uber),
             coverage: held.coverage.clone(),
             last_activity: held.last_activity,
-            own_read: held.own_read,
+            own_read: self.marks.get(id).copied().unwrap_or_default(),
             history: None,
         });
         SavedState {
@@ -176,6 +184,10 @@ impl Disk {
     pub(crate) fn unfinished(&self) -> usize {
         self.outbox.values().filter(|entry| is_unfinished(entry.state)).count()
     }
+}
+
+fn own_id(session: &Option<Session>) -> Option<UserId> {
+    session.as_ref()?.user_id
 }
 
 /// Returns the token by which the sender of a message knows it.

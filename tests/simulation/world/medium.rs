@@ -9,8 +9,11 @@ pub(crate) trait Medium {
     /// Makes one that holds nothing.
     fn new(seed: u64) -> Self;
 
-    /// Keeps one transaction.
-    fn commit(&mut self, writes: &[Write]) -> Result<(), String>;
+    /// Keeps one transaction, on top of what the maps hold.
+    fn commit(&mut self, writes: &[Write], disk: &Disk) -> Result<(), String>;
+
+    /// Something goes wrong under a transaction, and whoever waits is told that it failed. Returns whether it did not.
+    fn refuse(&mut self, writes: &[Write]) -> Result<bool, String>;
 
     /// The process ended between two transactions, and another begins: it must find what the maps hold.
     fn reopen(&mut self, disk: &Disk) -> Result<(), String>;
@@ -29,8 +32,12 @@ impl Medium for Imagined {
         Self
     }
 
-    fn commit(&mut self, _: &[Write]) -> Result<(), String> {
+    fn commit(&mut self, _: &[Write], _: &Disk) -> Result<(), String> {
         Ok(())
+    }
+
+    fn refuse(&mut self, _: &[Write]) -> Result<bool, String> {
+        Ok(false)
     }
 
     fn reopen(&mut self, _: &Disk) -> Result<(), String> {

@@ -191,6 +191,12 @@ impl<M: Medium> World<M> {
         }
     }
 
+    /// What lies under the devices.
+    #[allow(dead_code, reason = "only worlds of real files are asked")]
+    pub(crate) fn media(&self) -> impl Iterator<Item = &M> {
+        self.devices.iter().map(|device| &device.medium)
+    }
+
     fn chance(&mut self, in_a_thousand: u32) -> bool {
         in_a_thousand > 0 && self.rng.u32(0..1_000) < in_a_thousand
     }
