@@ -68,6 +68,10 @@ impl Transaction<'_> {
                 self.touched_conversation(*conversation);
             }
             Write::ReadMark { conversation, user, sequence } => self.set_read_mark(*conversation, *user, *sequence)?,
+            Write::HeadsCursor(cursor) => {
+                coverage::set_heads_cursor(self.connection, cursor)?;
+                self.touched(Change::Session);
+            }
             Write::History(conversation, policy) => {
                 let local = self.local(*conversation)?;
                 coverage::set_history(self.connection, local, *policy)?;

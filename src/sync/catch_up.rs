@@ -6,13 +6,13 @@ use super::core::{Core, timed_out};
 use super::ledger::UBER_ATTEMPTS;
 use super::link::Phase;
 use super::outbox::{Lane, Look};
-use super::pending::{Heads, Purpose, Range};
+use super::pending::{Purpose, Range};
 use super::{HoleReason, Refusal, Reply, Signal, Write};
 use crate::model::{
     Conversation, ConversationId, ErrorClass, ErrorCode, Event, EventBody, Membership, MessagingError, Notice, Ranges,
     RequestId, Sequence, SequenceRange, User, UserId, without_token_in_custom_data,
 };
-use crate::protocol::{CONVERSATIONS_MAX, Push, ServerChat};
+use crate::protocol::{Push, ServerChat};
 
 impl Core {
     pub(super) fn chat(&mut self, chat: ServerChat) {
@@ -73,8 +73,9 @@ impl Core {
                     self.refused(request, error);
                 }
             }
+            Push::HeadsSince { heads, cursor, .. } => self.heads_told(request, heads, cursor),
             // Proof of life.
-            Push::HeadsSince { .. } | Push::Unknown { .. } => {}
+            Push::Unknown { .. } => {}
         }
     }
 
@@ -230,75 +231,6 @@ impl Core {
         self.write(Write::Membership(id, membership));
     }
 
-    /// Puts conversations in line for a comparison of heads.
-    pub(super) fn compare_heads(&mut self, ids: impl IntoIterator<Item = ConversationId>) {
-        ids.into_iter().for_each(|id| self.ledger.await_head(id));
-    }
-
-    /// An event lost at the tail leaves no gap to see: heads are read again from time to time, thirty
-    /// conversations at a time, so that a long list costs no more than a short one.
-    pub(super) fn check_tails(&mut self) {
-        if self.now < self.tail_check_at || !self.knows_own_user {
-            return;
-        }
-        self.tail_check_at = self.now.after(self.settings.tail_check_interval);
-        if self.pending.awaits_heads() || self.ledger.heads_waiting() > 0 {
-            return;
-        }
-        let members: Vec<ConversationId> =
-            self.ledger.iter().filter(|(_, track)| track.membership == Membership::Member).map(|(id, _)| id).collect();
-        let from = self.tail_check_from.map_or(0, |from| members.partition_point(|id| *id <= from));
-        let round: Vec<ConversationId> =
-            members[from..].iter().chain(&members[..from]).take(CONVERSATIONS_MAX).copied().collect();
-        self.tail_check_from = round.last().copied();
-        self.compare_heads(round);
-    }
-
-    fn answered_by_conversation(&mut self, request: Option<RequestId>, conversation: Conversation) {
-        let Some(request) = request else { return };
-        if let Some(Purpose::Fact(token)) = self.pending.get_mut(request) {
-            let token = *token;
-            self.pending.remove(request);
-            return self.fact_told(token, conversation);
-        }
-        let Some(Purpose::Heads(heads)) = self.pending.get_mut(request) else { return };
-        heads.waiting.remove(&conversation.id);
-        heads.got.push(conversation);
-        if heads.waiting.is_empty()
-            && let Some(Purpose::Heads(heads)) = self.pending.remove(request)
-        {
-            self.heads_answered(heads, true);
-        }
-    }
-
-    /// The head is known: history up to it is searched for what is uncertain, whatever the policy wants.
-    fn search(&mut self, id: ConversationId) {
-        let searched = self.outbox.advance_look(Lane::Conversation(id), Look::Asked, Look::CatchUp);
-        let head = self.ledger.get(id).map_or(Sequence::ZERO, |track| track.head);
-        if let Some(whole) = SequenceRange::new(Sequence::FIRST, head).filter(|_| searched) {
-            self.ledger.await_range(id, whole);
-        }
-    }
-
-    /// The answer about heads is complete, or nothing more of it will come.
-    pub(super) fn heads_answered(&mut self, heads: Heads, complete: bool) {
-        if complete {
-            self.succeeded();
-        }
-        if heads.decides {
-            for conversation in &heads.got {
-                self.search(conversation.id);
-            }
-            for id in &heads.waiting {
-                self.outbox.advance_look(Lane::Conversation(*id), Look::Asked, Look::AskHead);
-            }
-        }
-        // What was not described now is asked for once more at the next check of tails or login.
-        if let Some(command) = heads.command {
-            self.conversations_answered(heads, command, complete);
-        }
-    }
-
     fn answered_by_history(&mut self, request: Option<RequestId>, event: Event, count: Option<u32>) {
         // Only our own server says how many frames follow; elsewhere the number may be what was asked.
         let expected = count.filter(|_| self.idempotent);
@@ -379,6 +311,7 @@ impl Core {
         match self.pending.remove(request) {
             None => {}
             Some(Purpose::OwnUser) => self.give_link_up(),
+            Some(Purpose::HeadsSince(_)) => self.heads_since_failed(),
             Some(Purpose::Outbox(token) | Purpose::Fact(token)) => self.entry_refused(token, error),
             Some(Purpose::Users(users)) => self.users_refused(users, error),
             Some(Purpose::List(id) | Purpose::Volatile(id)) => self.answer(id, Err(Refusal::Messaging(error))),
@@ -390,36 +323,6 @@ impl Core {
                 Some(id) => self.answer(id, Err(Refusal::Messaging(error))),
                 None => self.range_refused(range, &error),
             },
-        }
-    }
-
-    fn heads_refused(&mut self, heads: Heads, code: ErrorCode) {
-        let ids: Vec<ConversationId> = heads.waiting.iter().copied().collect();
-        match (code.class(), ids.as_slice()) {
-            (ErrorClass::Never, [only]) => {
-                // Whatever is in the outbox for it will meet the same refusal, and show it.
-                if heads.decides {
-                    self.outbox.advance_look(Lane::Conversation(*only), Look::Asked, Look::CatchUp);
-                }
-                if code == ErrorCode::ConversationDeleted {
-                    self.set_membership(*only, Membership::Removed);
-                }
-            }
-            // One that may not be read spoils the answer for all: ask for them one by one.
-            (ErrorClass::Never, _) => {
-                for id in ids {
-                    self.ask_one_head(id, heads.decides);
-                }
-            }
-            (ErrorClass::Later | ErrorClass::TooFast | ErrorClass::SignIn, _) => {
-                if heads.decides {
-                    for id in &ids {
-                        self.outbox.advance_look(Lane::Conversation(*id), Look::Asked, Look::AskHead);
-                    }
-                } else {
-                    self.compare_heads(ids);
-                }
-            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! One match over [`Input`], handing parts to the parts.
 
 use super::fetching::Fetch;
+use super::heads::Since;
 use super::ledger::Ledger;
 use super::link::{Link, Phase};
 use super::login::{Goal, LoginCommand, Renewal};
@@ -55,6 +56,8 @@ pub struct Core {
     pub(super) pending: Pending,
     pub(super) ledger: Ledger,
     pub(super) outbox: Outbox,
+    /// Where asking for heads since a cursor stands.
+    pub(super) since: Since,
     /// Parts of history that somebody waits for.
     pub(super) fetches: Vec<Fetch>,
     /// Questions of the application that wait for the link, with the time they are given up.
@@ -115,6 +118,7 @@ impl Core {
             ledger: Ledger::restore(saved.conversations, settings.history),
             outbox: Outbox::restore(saved.outbox, now.after(settings.quarantine)),
             queries: VecDeque::new(),
+            since: Since::restore(saved.heads_cursor),
             fetches: Vec::new(),
             volatile: VecDeque::new(),
             typed_at: BTreeMap::new(),
@@ -257,6 +261,7 @@ impl Core {
                 self.give_link_up();
             }
             Purpose::Heads(heads) => self.heads_answered(heads, false),
+            Purpose::HeadsSince(_) => self.heads_since_failed(),
             Purpose::Range(range) => self.range_answered(range, false),
             Purpose::Users(users) => self.users_answered(users, false),
             Purpose::List(id) => self.answer(id, Err(timed_out())),
@@ -272,7 +277,8 @@ impl Core {
             || self.wants_own_user
             || self.may_send_entry()
             || (self.pending.catch_up_count() < CATCH_UP_WINDOW
-                && (self.ledger.heads_waiting() > 0
+                && (self.since.wanted
+                    || self.ledger.heads_waiting() > 0
                     || !self.nameless.is_empty()
                     || (self.knows_own_user && self.ledger.is_wanting())))
     }
@@ -307,6 +313,10 @@ impl Core {
     fn ask_for_history(&mut self) -> bool {
         if self.pending.catch_up_count() >= CATCH_UP_WINDOW {
             return false;
+        }
+        if self.since.wanted {
+            self.ask_heads_since();
+            return true;
         }
         if self.ledger.heads_waiting() > 0 {
             let waiting = self.ledger.take_heads(CONVERSATIONS_MAX);
@@ -417,6 +427,7 @@ impl Core {
         self.was_live = false;
         self.wants_own_user = false;
         self.idempotent = false;
+        self.since.link_lost();
         self.lose_fetches();
         self.nameless.clear();
         self.asked_names.clear();
@@ -432,6 +443,7 @@ impl Core {
                 | Purpose::List(id) => self.answer(id, Err(Refusal::Offline)),
                 Purpose::Volatile(id) => self.answer(id, Ok(Reply::Done)),
                 Purpose::Heads(_)
+                | Purpose::HeadsSince(_)
                 | Purpose::Range(_)
                 | Purpose::Users(_)
                 | Purpose::Outbox(_)
@@ -462,7 +474,8 @@ impl Core {
             }
             Phase::Ready if self.is_caught_up() => LinkState::Live,
             Phase::Ready => {
-                let unchecked = (self.ledger.heads_waiting() + self.pending.heads_awaited()) as u64;
+                let waiting = self.ledger.heads_waiting() + usize::from(self.since.wanted);
+                let unchecked = (waiting + self.pending.heads_awaited()) as u64;
                 LinkState::CatchingUp { unchecked, missing: self.ledger.missing() }
             }
         };
@@ -477,7 +490,10 @@ impl Core {
     fn is_caught_up(&self) -> bool {
         // Once live, reading heads again takes nothing back: only what it brings to light does.
         let heads_compared = self.was_live
-            || (self.ledger.heads_waiting() == 0 && self.continued.is_empty() && !self.pending.awaits_heads());
+            || (!self.since.wanted
+                && self.ledger.heads_waiting() == 0
+                && self.continued.is_empty()
+                && !self.pending.awaits_heads());
         self.knows_own_user && heads_compared && self.ledger.missing() == 0
     }
 

@@ -280,6 +280,14 @@ impl Ledger {
         self.change(id, |track| track.uncompared = true);
     }
 
+    /// Nothing happened in all but these conversations since their heads were last compared.
+    pub(super) fn unmoved(&mut self, but: &BTreeSet<ConversationId>) {
+        // Whether a head was compared decides no turn.
+        for (id, track) in &mut self.tracks {
+            track.compared |= !but.contains(id) && !track.uncompared;
+        }
+    }
+
     /// Returns how many heads wait to be compared.
     pub(super) fn heads_waiting(&self) -> usize {
         self.comparing.len()

@@ -70,6 +70,7 @@ impl Core {
                 self.request(Request::GetConversations(ids), purpose);
             }
             Purpose::OwnUser
+            | Purpose::HeadsSince(_)
             | Purpose::Range(_)
             | Purpose::List(_)
             | Purpose::Volatile(_)

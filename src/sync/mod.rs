@@ -17,6 +17,7 @@ mod catch_up;
 mod check;
 mod core;
 mod fetching;
+mod heads;
 mod ledger;
 mod link;
 mod login;
@@ -405,6 +406,8 @@ pub enum Write {
         /// Up to and including this event.
         sequence: Sequence,
     },
+    /// Replaces the cursor up to which heads were compared.
+    HeadsCursor(HeadsCursor),
     /// A conversation's own history policy, or none any more.
     History(ConversationId, Option<HistoryPolicy>),
     /// Everything the server had told of was held at this time, by the clock of this machine.
@@ -442,6 +445,7 @@ impl Write {
             | Self::Events(..)
             | Self::Cover(..)
             | Self::Hole(..)
+            | Self::HeadsCursor(_)
             | Self::WholeAt(_)
             | Self::ReadMark { .. }
             | Self::Subscriptions(_)
@@ -465,6 +469,17 @@ pub struct SavedState {
     pub outbox: Vec<OutboxEntry>,
     /// Whose names are held.
     pub users: BTreeSet<UserId>,
+    /// Up to where heads were compared, if a server ever told.
+    pub heads_cursor: Option<HeadsCursor>,
+}
+
+/// Up to where heads were compared, in the words of the server that gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadsCursor {
+    /// No other server is asked with it.
+    pub server_url: String,
+    /// Opaque.
+    pub cursor: String,
 }
 
 /// What the core needs to know of one conversation.

@@ -471,6 +471,7 @@ impl Write {
             | Self::Hole(..)
             | Self::ReadMark { .. }
             | Self::History(..)
+            | Self::HeadsCursor(_)
             | Self::WholeAt(_)
             | Self::Subscriptions(_)
             | Self::Subscribed(_)

@@ -2,6 +2,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a scenario looks for one thing among many")]
 
 mod catching_up;
+mod heads;
 mod link;
 mod outbox;
 mod session;
@@ -172,12 +173,15 @@ impl Shell {
 
     /// Dials and greets; returns the outputs behind the greeting.
     fn connect(&mut self, idempotent: bool) -> Vec<Output> {
+        let rate = idempotent.then_some(RateLimit { burst: 64, interval: Duration::from_millis(1) });
+        self.greet(Announcement { idempotent, heads: false, rate })
+    }
+
+    fn greet(&mut self, announcement: Announcement) -> Vec<Output> {
         if self.link.is_none() {
             self.wait_for(Duration::from_secs(90), |output| matches!(output, Output::Dial(..)));
         }
         self.give(Input::Connected(self.link()));
-        let rate = idempotent.then_some(RateLimit { burst: 64, interval: Duration::from_millis(1) });
-        let announcement = Announcement { idempotent, heads: false, rate };
         self.rpc(ServerRpc::Greeting { connection: None, announcement })
     }
 

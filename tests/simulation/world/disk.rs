@@ -6,7 +6,7 @@ use backscroll::model::{
     OutboxState, Ranges, Sequence, SequenceRange, Session, Timestamp, User, UserId, fold_messages, token_of_payload,
     without_token,
 };
-use backscroll::sync::{SavedConversation, SavedState, Write};
+use backscroll::sync::{HeadsCursor, SavedConversation, SavedState, Write};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One conversation.
@@ -30,6 +30,7 @@ pub(crate) struct Disk {
     /// The own read marks, as people see them.
     marks: BTreeMap<ConversationId, Sequence>,
     users: BTreeMap<UserId, User>,
+    heads_cursor: Option<HeadsCursor>,
 }
 
 impl Disk {
@@ -70,6 +71,7 @@ impl Disk {
                     self.conversations.entry(id).or_default().holes.insert(range);
                     touched.push(id);
                 }
+                Write::HeadsCursor(cursor) => self.heads_cursor = Some(cursor),
                 Write::ReadMark { conversation, user, sequence } => {
                     if own_id(&self.session) == Some(user) {
                         self.marks.insert(conversation, sequence);
@@ -178,6 +180,7 @@ impl Disk {
             conversations: conversations.collect(),
             outbox,
             users: self.users.keys().copied().collect(),
+            heads_cursor: self.heads_cursor.clone(),
         }
     }
 
