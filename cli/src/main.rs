@@ -117,5 +117,6 @@ async fn run(out: Out, Typed { store, command, .. }: Typed) -> Result<(), Failur
         Command::Outbox => inspect::outbox(out, store).await,
         Command::Inspect => inspect::inspect(out, store).await,
         Command::Verify => inspect::verify(out, store).await,
+        Command::Repair => inspect::repair(out, store).await,
     }
 }

@@ -12,7 +12,7 @@ use super::open_store::OpenStore;
 use super::sending::Ending;
 use super::transport::{Dialer, Link, Report, TransportError};
 use crate::error::Error;
-use crate::model::{ClientToken, OutboxState, ServerAddress, Session, Timestamp};
+use crate::model::{ClientToken, ConversationId, OutboxState, ServerAddress, Session, Timestamp};
 use crate::protocol::ClientFrame;
 use crate::store::StoreError;
 use crate::sync::{
@@ -52,6 +52,8 @@ pub(crate) enum Call {
         /// Where the end of the outbox entry goes, if the command makes one and someone wants to know.
         ending: Option<oneshot::Sender<Ending>>,
     },
+    /// Make these conversations anew from their logs, and go on from what is stored then.
+    Rebuild(Vec<ConversationId>, oneshot::Sender<Result<(), Error>>),
     /// Give up link and file until told to go on.
     Pause(oneshot::Sender<Result<(), Error>>),
     /// Go on after a pause.
@@ -81,6 +83,7 @@ type Close = Option<oneshot::Sender<()>>;
 enum Stop {
     Close(Close),
     Pause(oneshot::Sender<Result<(), Error>>),
+    Rebuild(Vec<ConversationId>, oneshot::Sender<Result<(), Error>>),
 }
 
 /// The owner of the core.
@@ -158,6 +161,7 @@ impl Driver {
                         break close;
                     }
                 }
+                Err(Stop::Rebuild(conversations, answer)) => self.rebuild(conversations, answer).await,
             }
         };
         // From here on nothing more is accepted: senders of calls find the channel closed.
@@ -230,6 +234,7 @@ impl Driver {
                 Input::Command(id, command)
             }
             Wake::Call(Some(Call::Pause(answer))) => return Err(Stop::Pause(answer)),
+            Wake::Call(Some(Call::Rebuild(conversations, answer))) => return Err(Stop::Rebuild(conversations, answer)),
             Wake::Call(Some(Call::Resume(answer))) => {
                 // It runs. Whoever asked may have stopped waiting.
                 answer.send(Ok(())).ok();
@@ -428,6 +433,26 @@ impl Driver {
         self.core = Core::restore(saved, self.settings.clone(), clock::seed(), self.clock.uptime());
     }
 
+    /// Makes conversations anew from their logs. What the core believed of them is no longer true, so it is made anew,
+    /// too, and the link with it: what is missing then is asked for again.
+    async fn rebuild(&mut self, conversations: Vec<ConversationId>, answer: oneshot::Sender<Result<(), Error>>) {
+        let performed = self.perform().await;
+        let rebuilt = match performed {
+            Ok(()) => self.store.write(conversations.into_iter().map(Write::Rebuild).collect()).await,
+            Err(error) => Err(error),
+        };
+        self.drop_all_under_way(|| Error::Offline { cause: None }).await;
+        let again = match self.store.saved_state().await {
+            Ok(saved) => {
+                self.start_again(saved);
+                Ok(())
+            }
+            // The next turn fails on it, too, and waits until it can be read.
+            Err(error) => Err(error),
+        };
+        answer.send(rebuilt.and(again).map_err(Error::from)).ok();
+    }
+
     /// Gives up link and file, and waits until it is told to go on.
     ///
     /// What was accepted is stored; whoever waits for the end of an outbox entry waits on.
@@ -447,6 +472,7 @@ impl Driver {
         loop {
             match calls.recv().await {
                 Some(Call::Command { answer, .. }) => drop(answer.send(Err(Error::Paused))),
+                Some(Call::Rebuild(_, answer)) => drop(answer.send(Err(Error::Paused))),
                 Some(Call::Pause(answer)) => drop(answer.send(Ok(()))),
                 Some(Call::Resume(answer)) => match self.reopen().await {
                     Ok(saved) => {
@@ -482,6 +508,7 @@ impl Driver {
                 () = self.clock.reach(Some(due)) => return Ok(()),
                 call = calls.recv() => match call {
                     Some(Call::Command { answer, .. }) => drop(answer.send(Err(Error::Store(Arc::clone(error))))),
+                    Some(Call::Rebuild(_, answer)) => drop(answer.send(Err(Error::Store(Arc::clone(error))))),
                     Some(Call::Resume(answer)) => drop(answer.send(Ok(()))),
                     Some(Call::Pause(answer)) => return Err(Stop::Pause(answer)),
                     Some(Call::Close(answer)) => return Err(Stop::Close(Some(answer))),

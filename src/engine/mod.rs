@@ -16,6 +16,7 @@ mod message;
 mod messenger;
 mod open_store;
 mod reading;
+mod repair;
 mod sending;
 mod summary;
 mod token_keeper;
@@ -31,11 +32,12 @@ pub use events::{
 pub use message::Message;
 pub use messenger::Messenger;
 pub use reading::TimelineItem;
+pub use repair::Repair;
 pub use sending::Sending;
 pub use summary::{ConversationSummary, Freshness};
 pub use token_keeper::TokenKeeper;
 pub use transport::TransportError;
 
 // What the signatures above speak of.
-pub use crate::store::{Finding, HoleRow, Overview, Preview, Window};
+pub use crate::store::{Fault, Finding, HoleRow, Overview, Preview, Window};
 pub use crate::sync::{HoleReason, LinkState, Refusal, Settings, SignedOut};

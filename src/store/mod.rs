@@ -33,6 +33,7 @@ mod outbox;
 mod people;
 #[cfg(test)]
 mod plans;
+mod rebuild;
 mod schema;
 mod session;
 mod value;
@@ -45,7 +46,7 @@ pub use self::coverage::HoleRow;
 pub use self::error::StoreError;
 pub use self::messages::{Item, PAGE_MAX, Window};
 pub use self::people::Overview;
-pub use self::verify::Finding;
+pub use self::verify::{Fault, Finding};
 
 use self::connections::{Readers, Writer};
 use crate::sync::{SavedState, Write};
