@@ -103,6 +103,9 @@ impl Core {
         // A mark of ours that is on its way is newer than what the server says of us.
         let on_its_way = if self.me() == Some(user) { self.outbox.own_read_mark(conversation) } else { None };
         if on_its_way.is_none_or(|own| own <= sequence) {
+            if self.me() == Some(user) {
+                self.ledger.change(conversation, |track| track.own_read = sequence);
+            }
             self.write(Write::ReadMark { conversation, user, sequence });
         }
         self.signal(Signal::Notice(Notice::Read { conversation, user, sequence }));
@@ -166,12 +169,10 @@ impl Core {
         positions.iter().for_each(|range| self.write(Write::Cover(id, range)));
         // What the events settle is written with them: a held event is never looked at again, so an entry
         // that missed it would be looked for in vain and sent a second time.
-        let settled: Vec<Option<Signal>> = events.iter().map(|event| self.settle_by_event(event)).collect();
+        let settled: Vec<Vec<Signal>> = events.iter().map(|event| self.settle_by_event(event)).collect();
         for (event, settled) in events.into_iter().zip(settled) {
             self.signal(Signal::Event { event, live });
-            if let Some(signal) = settled {
-                self.signal(signal);
-            }
+            settled.into_iter().for_each(|signal| self.signal(signal));
         }
         self.answer_fetches(id);
         true
@@ -191,12 +192,15 @@ impl Core {
         self.settle_created(&conversation);
         conversation.custom_data = without_token_in_custom_data(&conversation.custom_data);
         // A read mark of ours that is on its way is newer than what the server says of us.
-        if let (Some(me), Some(mark)) = (me, self.outbox.own_read_mark(id)) {
-            conversation
-                .participants
-                .iter_mut()
-                .filter(|participant| participant.user == me)
-                .for_each(|own| own.last_read = own.last_read.max(mark));
+        let mark = self.outbox.own_read_mark(id);
+        if let Some(own) = conversation.participants.iter_mut().find(|participant| me == Some(participant.user)) {
+            own.last_read = mark.map_or(own.last_read, |mark| match mark {
+                // Everything is to be unread again.
+                Sequence::ZERO => mark,
+                _ => own.last_read.max(mark),
+            });
+            let told = own.last_read;
+            self.ledger.change(id, |track| track.own_read = track.own_read.max(told));
         }
         let users = conversation.participants.iter().map(|participant| participant.user);
         let (named, asked) = (&self.named, &self.asked_names);
@@ -259,7 +263,7 @@ impl Core {
         let missing: Vec<SequenceRange> = received.missing(range).collect();
         let reason = if uber { HoleReason::NotAMember } else { HoleReason::NotInHistory };
         if complete {
-            self.pace.succeed();
+            self.succeeded();
             if missing.is_empty() || !left {
                 self.close_range(id, range, &missing, reason);
             } else {
@@ -308,7 +312,7 @@ impl Core {
             None => {}
             Some(Purpose::OwnUser) => self.give_link_up(),
             Some(Purpose::HeadsSince(_)) => self.heads_since_failed(),
-            Some(Purpose::Outbox(token)) => self.entry_refused(token, error),
+            Some(Purpose::Outbox(token) | Purpose::Fact(token)) => self.entry_refused(token, error),
             Some(Purpose::Users(users)) => self.users_refused(users, error),
             Some(Purpose::List(id) | Purpose::Volatile(id)) => self.answer(id, Err(Refusal::Messaging(error))),
             Some(Purpose::Heads(heads)) => match heads.command {
@@ -375,8 +379,9 @@ impl Core {
         }
         self.outbox.set_look(lane, Look::Asked);
         match lane {
+            // One that was made would be in the list, with our token in it.
+            Lane::Conversation(id) if self.outbox.is_provisional(id) => self.wants_own_user = true,
             Lane::Conversation(id) => self.ask_one_head(id, true),
-            Lane::New(_) => self.wants_own_user = true,
             // Whatever is about the user alone may be done again: no trace of it is to be found.
             Lane::User => self.send_again(lane),
         }
@@ -384,9 +389,11 @@ impl Core {
 
     /// The list of conversations was read anew: new ones that are ours would be in it.
     pub(super) fn own_user_known(&mut self) {
-        for (lane, look) in self.outbox.looks() {
-            if matches!(lane, Lane::New(_)) && look == Look::Asked {
-                self.outbox.set_look(lane, Look::CatchUp);
+        for (lane, _) in self.outbox.looks() {
+            if let Lane::Conversation(id) = lane
+                && self.outbox.is_provisional(id)
+            {
+                self.outbox.advance_look(lane, Look::Asked, Look::CatchUp);
             }
         }
     }
@@ -394,16 +401,16 @@ impl Core {
     /// Returns whether everything is held that could show the entry to be done.
     fn is_decisive(&self, lane: Lane) -> bool {
         match lane {
+            Lane::Conversation(id) if self.outbox.is_provisional(id) => {
+                self.ledger.heads_waiting() == 0
+                    && !self.pending.awaits_heads()
+                    && self.ledger.iter().all(|(_, track)| track.compared || track.membership != Membership::Member)
+            }
             // Outside, nothing can be sent anyway: the refusal will tell.
             Lane::Conversation(id) => {
                 self.ledger.get(id).is_none_or(|track| track.is_whole() || track.membership != Membership::Member)
             }
             Lane::User => true,
-            Lane::New(_) => {
-                self.ledger.heads_waiting() == 0
-                    && !self.pending.awaits_heads()
-                    && self.ledger.iter().all(|(_, track)| track.compared || track.membership != Membership::Member)
-            }
         }
     }
 

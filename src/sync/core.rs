@@ -5,7 +5,7 @@ use super::heads::Since;
 use super::ledger::Ledger;
 use super::link::{Link, Phase};
 use super::login::{Goal, LoginCommand, Renewal};
-use super::outbox::Outbox;
+use super::outbox::{Lane, Outbox};
 use super::pace::Pace;
 use super::pending::{Heads, Pending, Purpose, Range, Users};
 use super::push_tokens::PushTokens;
@@ -13,7 +13,8 @@ use super::{
     Command, CommandId, Input, LinkId, LinkState, Output, Query, Refusal, Reply, SavedState, Settings, Signal, Write,
 };
 use crate::model::{
-    ConversationId, Credentials, ErrorCode, MessagingError, OutboxEntry, RequestId, Secret, Session, Uptime, UserId,
+    ClientToken, ConversationId, Credentials, ErrorCode, MessagingError, OutboxEntry, RequestId, Secret, Session,
+    Uptime, UserId,
 };
 use crate::protocol::{
     CONVERSATIONS_MAX, ClientChat, ClientFrame, ClientRpc, GREETING_TIMEOUT, REQUEST_TIMEOUT, Request, ServerFrame,
@@ -86,7 +87,7 @@ pub struct Core {
     /// Whether everything was held at some moment of the present link.
     was_live: bool,
     reported: LinkState,
-    out: Vec<Output>,
+    pub(super) out: Vec<Output>,
 }
 
 impl Core {
@@ -156,6 +157,7 @@ impl Core {
             Input::Connected(_) | Input::Frame(..) | Input::Noise(_) | Input::Disconnected(_) => {}
             Input::DeadlinePassed => {}
             Input::Command(id, command) => self.command(id, command),
+            Input::Loaded(token, message) => self.loaded(token, message),
         }
         self.time_passes();
         self.pump();
@@ -193,10 +195,14 @@ impl Core {
             Command::Submit { token, intent, queued_at } => self.submit(id, token, intent, queued_at),
             Command::Cancel(token) => self.cancel(id, token),
             Command::Retry(token) => self.retry(id, token),
-            Command::Typing(conversation) => self.typing(id, conversation),
+            Command::Typing(conversation) => self.typing(id, self.outbox.resolve(conversation)),
             Command::SetStatus(online) => self.volatile(id, Request::SetStatus { online }),
             Command::Query(query) => self.query(id, query),
             Command::Focus(conversations) => {
+                // Whoever opens a conversation wants what waits there to leave.
+                let conversations: Vec<ConversationId> =
+                    conversations.into_iter().map(|id| self.outbox.resolve(id)).collect();
+                conversations.iter().for_each(|id| self.outbox.wake_lane(Lane::Conversation(*id)));
                 self.ledger.set_focus(conversations);
                 self.answer(id, Ok(Reply::Done));
             }
@@ -259,6 +265,7 @@ impl Core {
             Purpose::Users(users) => self.users_answered(users, false),
             Purpose::List(id) => self.answer(id, Err(timed_out())),
             Purpose::Volatile(id) => self.answer(id, Ok(Reply::Done)),
+            Purpose::Fact(token) => self.entry_refused(token, MessagingError::from(ErrorCode::Timeout)),
         }
     }
 
@@ -375,6 +382,17 @@ impl Core {
         RequestId::from_uuid(uuid::Builder::from_random_bytes(bytes).into_uuid())
     }
 
+    pub(super) fn fresh_token(&mut self) -> ClientToken {
+        let bytes = self.rng.u128(..).to_be_bytes();
+        ClientToken::from_uuid(uuid::Builder::from_random_bytes(bytes).into_uuid())
+    }
+
+    /// A request went well: so may others that rest.
+    pub(super) fn succeeded(&mut self) {
+        self.pace.succeed();
+        self.outbox.wake_rested(self.now);
+    }
+
     fn connected(&mut self) {
         self.link.heard(self.now);
         self.link.phase = Phase::Greeting { deadline: self.now.after(GREETING_TIMEOUT) };
@@ -428,6 +446,7 @@ impl Core {
                 | Purpose::Range(_)
                 | Purpose::Users(_)
                 | Purpose::Outbox(_)
+                | Purpose::Fact(_)
                 | Purpose::OwnUser => {}
             }
         }

@@ -78,7 +78,7 @@ impl Core {
         told.extend(heads);
         let Some(cursor) = cursor else { return };
         let Some(Purpose::HeadsSince(told)) = self.pending.remove(request) else { return };
-        self.pace.succeed();
+        self.succeeded();
         let moved: BTreeSet<ConversationId> = told.into_iter().map(|head| head.conversation).collect();
         for id in &moved {
             if self.ledger.ensure(*id, Membership::Member) {
@@ -146,6 +146,11 @@ impl Core {
     pub(super) fn answered_by_conversation(&mut self, request: Option<RequestId>, conversation: Conversation) {
         self.head_settled(conversation.id);
         let Some(request) = request else { return };
+        if let Some(Purpose::Fact(token)) = self.pending.get_mut(request) {
+            let token = *token;
+            self.pending.remove(request);
+            return self.fact_told(token, conversation);
+        }
         let Some(Purpose::Heads(heads)) = self.pending.get_mut(request) else { return };
         heads.waiting.remove(&conversation.id);
         heads.got.push(conversation);
@@ -168,7 +173,7 @@ impl Core {
     /// The answer about heads is complete, or nothing more of it will come.
     pub(super) fn heads_answered(&mut self, heads: Heads, complete: bool) {
         if complete {
-            self.pace.succeed();
+            self.succeeded();
         }
         if heads.decides {
             for conversation in &heads.got {

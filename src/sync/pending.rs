@@ -27,6 +27,8 @@ pub(super) enum Purpose {
     Volatile(CommandId),
     /// An entry of the outbox.
     Outbox(ClientToken),
+    /// The description of a conversation that an entry of the outbox has to know.
+    Fact(ClientToken),
 }
 
 /// An answer of one frame a conversation, in any order.
@@ -201,6 +203,7 @@ impl Pending {
             | Purpose::List(_)
             | Purpose::Volatile(_)
             | Purpose::Range(_)
+            | Purpose::Fact(_)
             | Purpose::Outbox(_) => 0,
         });
         awaited.sum()

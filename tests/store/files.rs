@@ -151,7 +151,7 @@ fn changed_rows_are_found() {
         ("UPDATE conversation SET unread = 7", "7 messages are said to be unread, 2 are"),
         ("UPDATE conversation SET preview_text = 'x'", "the list does not show the newest message"),
         ("UPDATE coverage SET last = last + 1", "said to be held, and is not"),
-        ("DELETE FROM coverage", "is held and not said to be"),
+        ("DELETE FROM coverage", "held, and not said to be"),
         ("UPDATE message_hash SET hashes = zeroblob(16)", "cannot be found by its uuid"),
         ("UPDATE message SET payload = 'no JSON' WHERE id = 1 << 32 | 1", "holds no valid JSON payload"),
         ("UPDATE outbox SET attempts = 9", "outbox entry that fits its checksum"),

@@ -21,6 +21,7 @@ fn saved(held: Option<HeadsCursor>) -> SavedState {
         uber: false,
         coverage: Ranges::from_iter(SequenceRange::new(Sequence(1), Sequence(10))),
         last_activity: Timestamp(i64::try_from(n).expect("small")),
+        own_read: Sequence::ZERO,
         history: None,
     };
     SavedState {

@@ -6,9 +6,10 @@ mod heads;
 mod link;
 mod outbox;
 mod session;
+mod writes;
 
 use super::{
-    Command, CommandId, Core, Input, LinkId, LinkState, Output, Refusal, Reply, SavedState, Settings, Signal,
+    Command, CommandId, Core, Input, LinkId, LinkState, Output, Query, Refusal, Reply, SavedState, Settings, Signal,
     SignedOut, Write,
 };
 use crate::model::{
@@ -18,7 +19,7 @@ use crate::model::{
     UserName, with_token,
 };
 use crate::protocol::{
-    Announcement, ClientFrame, ClientRpc, Header, Push, RateLimit, Request, ServerChat, ServerFrame, ServerRpc,
+    Announcement, ClientFrame, ClientRpc, Header, Push, RateLimit, Request, ServerChat, ServerFrame, ServerRpc, UserKey,
 };
 use std::time::Duration;
 use uuid::Uuid;
@@ -30,7 +31,8 @@ fn conversation(n: u128) -> ConversationId {
 }
 
 fn token(n: u128) -> ClientToken {
-    ClientToken::from_uuid(Uuid::from_u128(n))
+    // Apart from the uuids of conversations, as random ones are: a token may stand for one.
+    ClientToken::from_uuid(Uuid::from_u128(n + (1 << 64)))
 }
 
 fn me() -> UserId {
@@ -97,7 +99,9 @@ impl Shell {
     fn restore_with(saved: SavedState, history: HistoryPolicy) -> Self {
         let rate = RateLimit { burst: 64, interval: Duration::from_millis(1) };
         let settings = Settings { rate, history, ..Settings::default() };
-        let core = Core::restore(saved, settings, 1, Uptime::default());
+        // Another process draws other request ids than the one that left this.
+        let seed = 1 + saved.outbox.len() as u64;
+        let core = Core::restore(saved, settings, seed, Uptime::default());
         Self { core, now: Uptime::default(), commands: 0, link: None, state: LinkState::default() }
     }
 
@@ -111,7 +115,7 @@ impl Shell {
                 }
                 Output::HangUp(link) => assert_eq!(self.link.take(), Some(*link)),
                 Output::Signal(Signal::Link(state)) => self.state = state.clone(),
-                Output::Write(_) | Output::Send(..) | Output::Answer(..) | Output::Signal(_) => {}
+                Output::Write(_) | Output::Send(..) | Output::Load(_) | Output::Answer(..) | Output::Signal(_) => {}
             }
         }
         outputs
@@ -240,6 +244,7 @@ fn requests(outputs: &[Output]) -> Vec<(RequestId, Request)> {
         | Output::Write(_)
         | Output::Dial(..)
         | Output::HangUp(_)
+        | Output::Load(_)
         | Output::Answer(..)
         | Output::Signal(_) => None,
     });

@@ -2,8 +2,9 @@
 
 use super::tally::Tally;
 use backscroll::model::{
-    ClientToken, Conversation, ConversationId, Event, EventBody, Intent, Membership, MessageId, OutboxEntry,
-    OutboxState, Ranges, Sequence, SequenceRange, Session, Timestamp, User, UserId, token_of_payload,
+    ClientToken, Conversation, ConversationId, Event, EventBody, Intent, Membership, Message, MessageId, OutboxEntry,
+    OutboxState, Ranges, Sequence, SequenceRange, Session, Timestamp, User, UserId, fold_messages, token_of_payload,
+    without_token,
 };
 use backscroll::sync::{HeadsCursor, SavedConversation, SavedState, Write};
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,6 +101,13 @@ impl Disk {
         touched.iter().try_for_each(|id| self.check(*id, tally))
     }
 
+    /// A message as it is held, with our own token out of sight.
+    pub(crate) fn message(&self, conversation: ConversationId, message: MessageId) -> Option<Message> {
+        let held = self.conversations.get(&conversation)?;
+        let found = fold_messages(held.events.values()).into_iter().find(|found| found.id == Some(message))?;
+        Some(Message { payload: without_token(found.payload.clone()), ..found })
+    }
+
     /// A mark that is on its way is not shown lower than it was set.
     fn check_marks(&self, tally: &mut Tally) -> Result<(), String> {
         for entry in self.outbox.values().filter(|entry| is_unfinished(entry.state)) {
@@ -163,6 +171,7 @@ impl Disk {
             uber: held.description.as_ref().is_some_and(|described| described.uber),
             coverage: held.coverage.clone(),
             last_activity: held.last_activity,
+            own_read: self.marks.get(id).copied().unwrap_or_default(),
             history: None,
         });
         SavedState {
@@ -212,9 +221,13 @@ fn check_arrow(from: OutboxState, to: OutboxState) -> Result<(), String> {
     let allowed = match from {
         // A restarted process finds out by an event, or by a look, what it left as sending.
         Sending => true,
-        Queued => matches!(to, Sending | Settled | Failed),
+        // Merged, or named anew.
+        Queued => true,
         Uncertain => matches!(to, Queued | Settled | Failed | Sending),
-        Settled | Failed => false,
+        // Tried again by hand, named anew, or turned out to be done after all.
+        Failed => matches!(to, Queued | Failed | Settled),
+        // Of two copies of a message the first is the one.
+        Settled => matches!(to, Settled),
     };
     if allowed { Ok(()) } else { Err(format!("an entry went from {from:?} to {to:?}")) }
 }
