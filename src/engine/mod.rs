@@ -10,12 +10,16 @@ mod conversation;
 mod conversations;
 mod driver;
 mod echo;
+mod engine;
 mod events;
+mod follower;
 mod history;
+mod listeners;
 mod message;
 mod messenger;
 mod open_store;
 mod reading;
+mod registry;
 mod repair;
 mod sending;
 mod summary;
@@ -39,5 +43,5 @@ pub use token_keeper::TokenKeeper;
 pub use transport::TransportError;
 
 // What the signatures above speak of.
-pub use crate::store::{Fault, Finding, HoleRow, Overview, Preview, Window};
+pub use crate::store::{Change, Fault, Finding, Holder, HoleRow, Overview, Preview, Role, Window};
 pub use crate::sync::{HoleReason, LinkState, Refusal, Settings, SignedOut};

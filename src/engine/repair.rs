@@ -1,7 +1,7 @@
 //! Looking after the file: is it sound, and what can be put right.
 
 use super::Messenger;
-use super::driver::Call;
+use super::engine::Call;
 use crate::error::Error;
 use crate::model::{ConversationId, SequenceRange};
 use crate::store::Finding;
@@ -39,7 +39,8 @@ impl Messenger {
     ///
     /// # Errors
     ///
-    /// [`Error::Store`] when the file cannot be read or written, [`Error::Paused`], [`Error::Closed`].
+    /// [`Error::Store`] when the file cannot be read or written, [`Error::Following`] when another process syncs,
+    /// [`Error::Paused`], [`Error::Closed`].
     pub async fn repair(&self) -> Result<Repair, Error> {
         let (found, gaps) = self.read(|reader| Ok((reader.verify()?, reader.gaps(None)?))).await?;
         let rebuilt: BTreeSet<ConversationId> =

@@ -6,6 +6,7 @@ mod folding;
 mod keeping;
 mod reading;
 mod repairing;
+mod sharing;
 mod upgrade;
 
 use backscroll::model::{
