@@ -360,8 +360,9 @@ fn every_way_to_log_in_leads_to_a_session_and_a_logout_ends_it() {
     assert_eq!(world.ok("key", &["inspect"])[0]["session"], "logged out");
 }
 
+/// R-33, R-42: what a second process sends goes out by the first, and what only that one can do names it.
 #[test]
-fn a_store_in_use_can_be_looked_into() {
+fn a_store_in_use_can_be_looked_into_and_written_to() {
     let world = World::with_users(&["alice", "bob"]);
     world.ok("alice", &["create", "--title", "Lunch", "bob@chat.acme", "--wait"]);
     let mut following = tool()
@@ -375,12 +376,18 @@ fn a_store_in_use_can_be_looked_into() {
     assert!(lines.any(|line| line.contains(r#""type":"summary""#)));
     assert_eq!(world.ok("alice", &["conversations"])[0]["title"], "Lunch");
     assert_eq!(world.ok("alice", &["inspect"])[0]["account"], "alice@chat.acme");
-    assert!(error(&world.run("alice", &["send", "Lunch", "x"]), 3)["hint"].is_string());
+    assert_eq!(world.ok("alice", &["inspect"])[0]["holder"]["process"], following.id());
+    assert_eq!(world.ok("alice", &["send", "Lunch", "from here", "--wait"])[0]["state"], "settled");
+    assert!(lines.any(|line| line.contains("from here")));
+    let told = error(&world.run("alice", &["logout"]), 3);
+    assert!(told["message"].as_str().unwrap().contains(&format!("process {}", following.id())), "{told}");
+    assert!(told["hint"].is_string());
     world.ok("bob", &["sync"]);
     world.ok("bob", &["send", "Lunch", "hello there", "--wait"]);
     assert!(lines.any(|line| line.contains("hello there")), "what happens is printed as it happens");
     following.kill().unwrap();
     following.wait().unwrap();
+    assert!(world.ok("alice", &["inspect"])[0]["holder"].is_null(), "a dead one holds nothing");
 }
 
 #[test]

@@ -10,12 +10,16 @@ mod conversation;
 mod conversations;
 mod driver;
 mod echo;
+mod engine;
 mod events;
+mod follower;
 mod history;
+mod listeners;
 mod message;
 mod messenger;
 mod open_store;
 mod reading;
+mod registry;
 mod sending;
 mod summary;
 mod token_keeper;
@@ -37,5 +41,5 @@ pub use token_keeper::TokenKeeper;
 pub use transport::TransportError;
 
 // What the signatures above speak of.
-pub use crate::store::{Finding, HoleRow, Overview, Preview, Window};
+pub use crate::store::{Change, Finding, Holder, HoleRow, Overview, Preview, Role, Window};
 pub use crate::sync::{HoleReason, LinkState, Refusal, Settings, SignedOut};

@@ -81,7 +81,12 @@ impl Messenger {
 
     /// Returns what the user asked for, in the order of acceptance: what is on its way, and how the rest ended.
     pub async fn outbox(&self) -> Result<Vec<OutboxEntry>, Error> {
-        self.read(|reader| reader.outbox()).await
+        self.read(|reader| {
+            let mut entries = reader.outbox()?;
+            entries.extend(reader.wished_entries()?);
+            Ok(entries)
+        })
+        .await
     }
 
     /// Returns what is still to be fetched, of one conversation or of all, rising in each.

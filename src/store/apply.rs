@@ -3,7 +3,7 @@
 use super::change::Change;
 use super::error::{Doing, StoreError};
 use super::value::LocalId;
-use super::{conversations, coverage, events, outbox, people, session};
+use super::{conversations, coverage, events, outbox, people, session, wish};
 use crate::model::{Conversation, ConversationId, Membership, Sequence, UserId};
 use crate::sync::Write;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -100,6 +100,11 @@ impl Transaction<'_> {
             Write::Outbox(entry) => {
                 outbox::set(self.connection, entry)?;
                 self.touched(Change::Outbox(entry.token));
+            }
+            Write::WishAnswered(number, answer) => {
+                if let Some(token) = wish::answer(self.connection, *number, *answer)? {
+                    self.touched(Change::Outbox(token));
+                }
             }
             Write::OutboxForget(token) => {
                 if outbox::forget(self.connection, *token)? {

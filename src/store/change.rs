@@ -87,6 +87,11 @@ pub(super) fn record(connection: &Connection, set: &ChangeSet) -> Result<(), Sto
 }
 
 impl Reader<'_> {
+    /// Returns the number of the newest change; zero in a new store.
+    pub fn last_change(&self) -> Result<u64, StoreError> {
+        last_number(self.connection)
+    }
+
     /// Returns what was touched by all transactions after the one with this number, and the newest number.
     ///
     /// For whoever read the store at that number and goes on after a restart or in another process.

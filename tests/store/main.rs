@@ -5,6 +5,7 @@ mod files;
 mod folding;
 mod keeping;
 mod reading;
+mod sharing;
 mod upgrade;
 
 use backscroll::model::{

@@ -3,7 +3,7 @@
 use super::look_into;
 use crate::failure::{Exit, Failure};
 use crate::names;
-use crate::render::{Out, size, time};
+use crate::render::{Out, harmless, size, time};
 use backscroll::model::{ConversationId, OutboxEntry, OutboxState};
 use backscroll::sync::{HoleReason, LinkState, SignedOut};
 use serde_json::{Value, json};
@@ -27,8 +27,11 @@ pub(crate) async fn inspect(out: Out, store: Option<PathBuf>) -> Result<(), Fail
         | LinkState::Live
         | LinkState::Paused => "kept".to_owned(),
     };
+    let holder = messenger.holder().await?;
     out.object(json!({
-        "type": "store", "account": account, "user_id": messenger.my_id(), "server": server, "session": session,
+        "type": "store", "holder": holder.as_ref().map(|holder| {
+            json!({"process": holder.process, "program": holder.program, "since": holder.since})
+        }), "account": account, "user_id": messenger.my_id(), "server": server, "session": session,
         "schema_version": held.schema_version, "conversations": held.conversations, "messages": held.messages,
         "events": held.events, "gaps": held.gaps, "missing": held.missing, "users": held.users,
         "outbox": {"queued": queued, "sending": sending, "uncertain": uncertain, "failed": failed},
@@ -38,6 +41,11 @@ pub(crate) async fn inspect(out: Out, store: Option<PathBuf>) -> Result<(), Fail
     out.say(format!("account        {}{user_id}", account.unwrap_or_else(|| "nobody ever logged in".to_owned())))?;
     out.say(format!("server         {}", server.unwrap_or_default()))?;
     out.say(format!("session        {session}"))?;
+    let held_by = holder.map_or_else(
+        || "nobody".to_owned(),
+        |holder| format!("process {} ({}) since {}", holder.process, harmless(&holder.program), time(holder.since)),
+    );
+    out.say(format!("synced by      {held_by}"))?;
     out.say(format!("schema         version {}", held.schema_version))?;
     out.say(format!("conversations  {}", held.conversations))?;
     out.say(format!("messages       {} in {} events", held.messages, held.events))?;

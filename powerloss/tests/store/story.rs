@@ -344,7 +344,8 @@ pub(crate) fn tokens_after<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec
             | Write::Subscriptions(_)
             | Write::Subscribed(_)
             | Write::Unsubscribed(_)
-            | Write::PublicConversations(_) => {}
+            | Write::PublicConversations(_)
+            | Write::WishAnswered(..) => {}
         }
     }
     held

@@ -83,7 +83,8 @@ impl Disk {
                 | Write::Subscriptions(_)
                 | Write::Subscribed(_)
                 | Write::Unsubscribed(_)
-                | Write::PublicConversations(_) => {}
+                | Write::PublicConversations(_)
+                | Write::WishAnswered(..) => {}
                 Write::Outbox(entry) => {
                     if let Some(before) = self.outbox.get(&entry.token) {
                         check_arrow(before.state, entry.state)?;
