@@ -10,7 +10,7 @@ mod conversation;
 mod conversations;
 mod driver;
 mod echo;
-mod engine;
+
 mod events;
 mod follower;
 mod history;
@@ -21,6 +21,7 @@ mod open_store;
 mod reading;
 mod registry;
 mod sending;
+mod shift;
 mod summary;
 mod token_keeper;
 mod transport;
