@@ -127,7 +127,7 @@ impl<'a> Driver<'a> {
     /// Runs until something ends it, and gives up the link. What came before an end is still carried out.
     pub(crate) async fn run(mut self, calls: &mut Calls) -> Ended {
         let why = self.work(calls).await;
-        if matches!(why, Stop::Close(_) | Stop::Pause(_)) {
+        if matches!(why, Stop::Close(_) | Stop::Pause(_) | Stop::Rebuild(..)) {
             let noted = self.note_whole(true);
             self.outputs.extend(noted.map(|noted| Output::Write(vec![noted])));
             if let Err(error) = self.perform().await {
@@ -209,6 +209,7 @@ impl<'a> Driver<'a> {
                 Input::Command(id, command)
             }
             Wake::Call(Some(Call::Pause(answer))) => return Err(Stop::Pause(answer)),
+            Wake::Call(Some(Call::Rebuild(conversations, answer))) => return Err(Stop::Rebuild(conversations, answer)),
             Wake::Call(Some(Call::Resume(answer))) => {
                 // It runs. Whoever asked may have stopped waiting.
                 answer.send(Ok(())).ok();

@@ -111,6 +111,10 @@ impl<'a> Follower<'a> {
                 answer.send(self.store.take_over().await.map_err(Error::from)).ok();
                 return Ok(());
             }
+            Some(Call::Rebuild(_, answer)) => {
+                answer.send(Err(Error::Following { holder: self.holder() })).ok();
+                return Ok(());
+            }
             Some(Call::Resume(answer)) => {
                 answer.send(Ok(())).ok();
                 return Ok(());

@@ -40,7 +40,7 @@ pub struct Messenger {
 /// What all handles share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    calls: mpsc::Sender<Call>,
+    pub(super) calls: mpsc::Sender<Call>,
     pub(super) store: OpenStore,
     /// The server of the next login, if the configuration names one.
     server: Option<ServerAddress>,

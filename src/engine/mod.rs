@@ -20,6 +20,7 @@ mod messenger;
 mod open_store;
 mod reading;
 mod registry;
+mod repair;
 mod sending;
 mod shift;
 mod summary;
@@ -36,11 +37,12 @@ pub use events::{
 pub use message::Message;
 pub use messenger::Messenger;
 pub use reading::TimelineItem;
+pub use repair::Repair;
 pub use sending::Sending;
 pub use summary::{ConversationSummary, Freshness};
 pub use token_keeper::TokenKeeper;
 pub use transport::TransportError;
 
 // What the signatures above speak of.
-pub use crate::store::{Change, Finding, Holder, HoleRow, Overview, Preview, Role, Window};
+pub use crate::store::{Change, Fault, Finding, Holder, HoleRow, Overview, Preview, Role, Window};
 pub use crate::sync::{HoleReason, LinkState, Refusal, Settings, SignedOut};

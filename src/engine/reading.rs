@@ -6,7 +6,7 @@ use crate::model::{
     ConversationId, Delivery, Event, Intent, MessageId, MessageKey, OutboxEntry, Sequence, SequenceRange, User, UserId,
     UserName,
 };
-use crate::store::{ConversationRow, Finding, HoleRow, Item, Overview, Reader, StoreError, Window};
+use crate::store::{ConversationRow, HoleRow, Item, Overview, Reader, StoreError, Window};
 
 /// A line of a conversation as people read it.
 #[derive(Clone, Debug)]
@@ -136,11 +136,6 @@ impl Messenger {
         self.read(|reader| reader.overview()).await
     }
 
-    /// Checks whether the file holds what it claims; empty when all is well. Reads all of it.
-    pub async fn verify(&self) -> Result<Vec<Finding>, Error> {
-        self.read(|reader| reader.verify()).await
-    }
-
     /// Returns the event that settled an entry, if the file holds it.
     pub(crate) async fn settling_event(&self, entry: OutboxEntry) -> Result<Option<Event>, Error> {
         self.read(move |reader| settling_event(reader, &entry)).await
@@ -154,7 +149,7 @@ impl Messenger {
         Ok(rows.into_iter().map(|row| ConversationSummary::new(self, row, whole_at)).collect())
     }
 
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Reader<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Error> {

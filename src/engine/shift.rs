@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!              the holder is gone, or the lease was taken over
-//!   Follower ──────────────────────────────────────────────────▶ Driver ──▶ a failed commit ──▶ Driver
+//!   Follower ──────────────────────────────────────────────────▶ Driver ──▶ a failed commit, a repair ──▶ Driver
 //!     ▲  │                                                         │ │
 //!     │  └──── told to pause ────▶ Paused ◀──── told to pause ─────┘ │
 //!     │                              └──── told to resume ────▶ Driver or Follower, as the file is found
@@ -16,8 +16,9 @@ use super::listeners::Listeners;
 use super::open_store::OpenStore;
 use super::sending::Ending;
 use crate::error::Error;
+use crate::model::ConversationId;
 use crate::store::{Role, StoreError};
-use crate::sync::{Command, LinkState, Reply, SavedState, Settings, Signal};
+use crate::sync::{Command, LinkState, Reply, SavedState, Settings, Signal, Write};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,8 @@ pub(crate) enum Call {
     },
     /// Become the process that syncs, whoever it is.
     TakeOver(oneshot::Sender<Result<(), Error>>),
+    /// Make these conversations anew from their logs, and go on from what is stored then.
+    Rebuild(Vec<ConversationId>, oneshot::Sender<Result<(), Error>>),
     /// Give up link and file until told to go on.
     Pause(oneshot::Sender<Result<(), Error>>),
     /// Go on after a pause.
@@ -84,6 +87,8 @@ pub(crate) enum Stop {
     Close(Close),
     /// Link and file are to be given up for a while.
     Pause(oneshot::Sender<Result<(), Error>>),
+    /// These conversations are to be made anew, and with them what was believed of them.
+    Rebuild(Vec<ConversationId>, oneshot::Sender<Result<(), Error>>),
     /// The role of this process is not that any more.
     Role,
     /// The store failed: nothing that was believed since is true.
@@ -126,6 +131,11 @@ impl Engine {
             }
             match stop {
                 Stop::Role | Stop::Failed(_) => {}
+                Stop::Rebuild(conversations, answer) => {
+                    let rebuilt = self.store.write(conversations.into_iter().map(Write::Rebuild).collect()).await;
+                    // Whoever asked may have stopped waiting.
+                    answer.send(rebuilt.map(drop).map_err(Error::from)).ok();
+                }
                 Stop::Close(close) => break close,
                 Stop::Pause(answer) => {
                     if let Err(close) = self.pause(answer, &mut calls).await {
@@ -176,8 +186,8 @@ impl Engine {
             self.restore_delay = RESTORE_DELAY;
         }
         match &ended.why {
-            // Somebody else syncs now: to those who asked it makes no difference.
-            Stop::Role => calls.again.extend(ended.unanswered),
+            // Somebody else syncs now, or the next driver: to those who asked it makes no difference.
+            Stop::Role | Stop::Rebuild(..) => calls.again.extend(ended.unanswered),
             Stop::Failed(error) => refuse(ended.unanswered, || Error::Store(Arc::clone(error))),
             Stop::Pause(_) => refuse(ended.unanswered, || Error::Paused),
             Stop::Close(_) => {}
@@ -196,6 +206,7 @@ impl Engine {
                 call = calls.recv() => match call {
                     Some(Call::Command { answer, .. }) => drop(answer.send(Err(Error::Store(Arc::clone(&error))))),
                     Some(Call::TakeOver(answer)) => drop(answer.send(Err(Error::Store(Arc::clone(&error))))),
+                    Some(Call::Rebuild(_, answer)) => drop(answer.send(Err(Error::Store(Arc::clone(&error))))),
                     Some(Call::Resume(answer)) => drop(answer.send(Ok(()))),
                     Some(Call::Pause(answer)) => return Err(Stop::Pause(answer)),
                     Some(Call::Close(answer)) => return Err(Stop::Close(Some(answer))),
@@ -216,6 +227,7 @@ impl Engine {
             match calls.recv().await {
                 Some(Call::Command { answer, .. }) => drop(answer.send(Err(Error::Paused))),
                 Some(Call::TakeOver(answer)) => drop(answer.send(Err(Error::Paused))),
+                Some(Call::Rebuild(_, answer)) => drop(answer.send(Err(Error::Paused))),
                 Some(Call::Pause(answer)) => drop(answer.send(Ok(()))),
                 Some(Call::Resume(answer)) => match self.reopen().await {
                     Ok(saved) => {
@@ -249,7 +261,9 @@ fn refuse(unanswered: Vec<Call>, why: impl Fn() -> Error) {
         match call {
             // The caller may have stopped waiting.
             Call::Command { answer, .. } => drop(answer.send(Err(why()))),
-            Call::TakeOver(answer) | Call::Pause(answer) | Call::Resume(answer) => drop(answer.send(Err(why()))),
+            Call::TakeOver(answer) | Call::Rebuild(_, answer) | Call::Pause(answer) | Call::Resume(answer) => {
+                drop(answer.send(Err(why())));
+            }
             Call::Close(_) => {}
         }
     }
@@ -261,7 +275,7 @@ mod tests {
     use crate::engine::clock;
     use crate::model::{ConversationConfig, Intent, ServerAddress, Session, UserName};
     use crate::store::Store;
-    use crate::sync::{SignedOut, Write};
+    use crate::sync::SignedOut;
     use tokio::sync::{broadcast, watch};
 
     struct Handle {

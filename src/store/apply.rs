@@ -3,7 +3,7 @@
 use super::change::Change;
 use super::error::{Doing, StoreError};
 use super::value::LocalId;
-use super::{conversations, coverage, events, outbox, people, session, wish};
+use super::{conversations, coverage, events, outbox, people, rebuild, session, wish};
 use crate::model::{Conversation, ConversationId, Membership, Sequence, UserId};
 use crate::sync::Write;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -68,6 +68,7 @@ impl Transaction<'_> {
                 self.touched_conversation(*conversation);
             }
             Write::ReadMark { conversation, user, sequence } => self.set_read_mark(*conversation, *user, *sequence)?,
+            Write::Rebuild(conversation) => rebuild::rebuild(self, *conversation)?,
             Write::HeadsCursor(cursor) => {
                 coverage::set_heads_cursor(self.connection, cursor)?;
                 self.touched(Change::Session);

@@ -35,6 +35,7 @@ mod outbox;
 mod people;
 #[cfg(test)]
 mod plans;
+mod rebuild;
 mod schema;
 mod session;
 mod value;
@@ -50,7 +51,7 @@ pub use self::error::StoreError;
 pub use self::lease::{Holder, Role};
 pub use self::messages::{Item, PAGE_MAX, Window};
 pub use self::people::Overview;
-pub use self::verify::Finding;
+pub use self::verify::{Fault, Finding};
 pub use self::wish::Wished;
 pub use self::writer::{Standing, Ticket};
 

@@ -498,7 +498,7 @@ mod tests {
     use crate::model::{
         Action, ConversationId, Event, EventBody, MessageContent, MessageId, Sequence, Timestamp, UserId,
     };
-    use crate::store::Reader;
+    use crate::store::{Fault, Reader};
     use rusqlite::ErrorCode;
     use uuid::Uuid;
 
@@ -538,7 +538,7 @@ mod tests {
         assert_eq!(desk.write(&page(3)).unwrap().number, 1, "a little fits");
         desk.connection.pragma_update_and_check(None, "max_page_count", 1_000_000, |_| Ok(())).unwrap();
         assert_eq!(desk.write(&page(200)).unwrap().number, 2);
-        assert!(Reader::new(&desk.connection).verify().unwrap().iter().all(|found| found.what.contains("said to be")));
+        assert!(Reader::new(&desk.connection).verify().unwrap().iter().all(|found| found.fault == Fault::Coverage));
     }
 
     /// D-3: that every commit waits for the disk is seen on the connection itself.

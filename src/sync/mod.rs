@@ -406,6 +406,9 @@ pub enum Write {
         /// Up to and including this event.
         sequence: Sequence,
     },
+    /// Makes everything of a conversation anew from its log; what is damaged of it is missing from then on. Wanted by a
+    /// repair and never by a core, which is to be restored behind it.
+    Rebuild(ConversationId),
     /// Replaces the cursor up to which heads were compared.
     HeadsCursor(HeadsCursor),
     /// A conversation's own history policy, or none any more.
@@ -445,6 +448,7 @@ impl Write {
             | Self::Events(..)
             | Self::Cover(..)
             | Self::Hole(..)
+            | Self::Rebuild(_)
             | Self::HeadsCursor(_)
             | Self::WholeAt(_)
             | Self::ReadMark { .. }

@@ -471,6 +471,7 @@ impl Write {
             | Self::Hole(..)
             | Self::ReadMark { .. }
             | Self::History(..)
+            | Self::Rebuild(_)
             | Self::HeadsCursor(_)
             | Self::WholeAt(_)
             | Self::Subscriptions(_)

@@ -5,6 +5,7 @@ mod files;
 mod folding;
 mod keeping;
 mod reading;
+mod repairing;
 mod sharing;
 mod upgrade;
 

@@ -339,6 +339,7 @@ pub(crate) fn tokens_after<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec
             | Write::Hole(..)
             | Write::ReadMark { .. }
             | Write::History(..)
+            | Write::Rebuild(_)
             | Write::HeadsCursor(_)
             | Write::WholeAt(_)
             | Write::Subscriptions(_)

@@ -78,7 +78,8 @@ impl Disk {
                     }
                 }
                 // Checked by the tests of the store; no device of the simulation has a policy or a clock.
-                Write::History(..)
+                Write::Rebuild(_)
+                | Write::History(..)
                 | Write::WholeAt(_)
                 | Write::Subscriptions(_)
                 | Write::Subscribed(_)
