@@ -13,5 +13,6 @@ mod raw;
 mod session;
 mod silence;
 mod soak;
+mod unblocked;
 mod world;
 mod writes;

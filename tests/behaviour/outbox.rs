@@ -33,6 +33,7 @@ async fn what_is_written_offline_is_shown_at_once_and_arrives_after_reconnecting
     }
 }
 
+/// what only this device knows of outlives a restart and everything that the server tells afterwards.
 #[tokio::test]
 async fn unsent_work_survives_a_restart() {
     let mut world = World::with_users(&["alice", "bob"]).await;

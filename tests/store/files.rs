@@ -140,7 +140,7 @@ fn an_unknown_vfs_is_an_error() {
     assert!(matches!(Store::open_with(options), Err(StoreError::Open { .. })));
 }
 
-/// D-9, S-6: a changed byte is a finding or an error that names the row, never a wrong answer.
+/// R-06, D-9, S-6: a changed byte is a finding or an error that names the row, never a wrong answer.
 #[test]
 fn changed_rows_are_found() {
     for (sql, expected) in [
