@@ -7,6 +7,7 @@ use backscroll::sync::{LinkState, Refusal, SignedOut};
 use backscroll::{Config, Error, Messenger};
 use uuid::Uuid;
 
+///
 #[tokio::test]
 async fn a_device_opens_and_reads_everything_with_the_server_gone() {
     let mut world = World::with_users(&["alice", "bob"]).await;
@@ -85,6 +86,7 @@ async fn objects_are_recreated_from_what_an_application_kept() {
     assert_eq!(device.user(nobody()).await.unwrap(), None);
 }
 
+///
 #[tokio::test]
 async fn a_file_in_use_can_be_inspected_and_not_opened_twice() {
     let world = World::with_users(&["alice", "bob"]).await;

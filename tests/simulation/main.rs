@@ -6,6 +6,7 @@
 //! fails as well when an invariant, a fault or an arrow of a state diagram was never met.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a world looks for one thing among many")]
 
+mod queue;
 mod report;
 mod storm;
 mod world;
@@ -74,6 +75,7 @@ fn run_all(flavour: Flavour, seeds: u64) -> (Total, Vec<String>) {
 }
 
 /// Every invariant of the table in `report.rs`, under every fault of it.
+///
 #[test]
 fn no_world_loses_doubles_or_leaves_a_hole() {
     let seeds = number("SEEDS").unwrap_or(SEEDS);

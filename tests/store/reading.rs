@@ -37,6 +37,7 @@ fn window(store: &Store, window: Window, limit: u32) -> String {
     items.iter().map(text).collect::<Vec<_>>().join(" ")
 }
 
+///
 #[test]
 fn windows_show_messages_oldest_first_and_each_gap_once() {
     let (_folder, store) = with_gaps();
@@ -57,6 +58,7 @@ fn windows_show_messages_oldest_first_and_each_gap_once() {
     assert_sound(&store);
 }
 
+///
 #[test]
 fn paging_back_and_forth_meets_every_message_once() {
     let (_folder, store) = with_gaps();

@@ -37,6 +37,8 @@ pub(super) struct Device<M> {
     pub(super) disk: Disk,
     pub(super) medium: M,
     pub(super) link: Option<(LinkId, u64)>,
+    /// Until when there is no network.
+    pub(super) offline_until: Duration,
     pub(super) waiting: BTreeMap<CommandId, Asked>,
     pub(super) commands: u64,
     pub(super) state: LinkState,
@@ -69,6 +71,7 @@ impl<M: Medium> World<M> {
             disk: Disk::default(),
             medium: M::new(self.rng.u64(..)),
             link: None,
+            offline_until: Duration::ZERO,
             waiting: BTreeMap::new(),
             commands: 0,
             state: LinkState::default(),
@@ -125,7 +128,9 @@ impl<M: Medium> World<M> {
             println!("{:?} device {index} killed", self.now);
         }
         self.end_process(index);
-        let at = self.now + Duration::from_millis(self.rng.u64(0..5_000));
+        // Mostly it is started again at once; what was under way may also have long been decided by then.
+        let longest_ms = if self.rng.u32(0..6) == 0 { 300_000 } else { 5_000 };
+        let at = self.now + Duration::from_millis(self.rng.u64(0..longest_ms));
         self.post(at, Packet::Start(index));
     }
 

@@ -210,7 +210,9 @@ fn check_arrow(from: OutboxState, to: OutboxState) -> Result<(), String> {
         Sending => true,
         Queued => matches!(to, Sending | Settled | Failed),
         Uncertain => matches!(to, Queued | Settled | Failed | Sending),
-        Settled | Failed => false,
+        // Set aside with its error, it is tried again when somebody asks for it.
+        Failed => to == Queued,
+        Settled => false,
     };
     if allowed { Ok(()) } else { Err(format!("an entry went from {from:?} to {to:?}")) }
 }
