@@ -1,6 +1,7 @@
 //! What can be typed.
 
-use clap::{Args, Parser, Subcommand};
+use backscroll::model::{ClientToken, ConversationId, Permissions};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -97,9 +98,25 @@ pub(crate) enum Command {
         #[command(flatten)]
         wait: Wait,
     },
-    /// Remove a message
+    /// Remove a message, or a whole conversation for everybody
     Remove {
-        message: String,
+        #[arg(required_unless_present = "conversation")]
+        message: Option<String>,
+        #[arg(long, value_name = "CONVERSATION", conflicts_with = "message")]
+        conversation: Option<String>,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Join a public conversation
+    Join {
+        /// Its uuid
+        conversation: ConversationId,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Leave a conversation; what is held of it stays readable
+    Leave {
+        conversation: String,
         #[command(flatten)]
         wait: Wait,
     },
@@ -110,7 +127,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         wait: Wait,
     },
-    /// List who takes part, or add somebody
+    /// List who takes part, add or remove somebody, or change rights
     Participants {
         conversation: String,
         #[command(subcommand)]
@@ -143,6 +160,18 @@ pub(crate) enum Command {
     },
     /// List what is on its way
     Outbox,
+    /// Try again what was refused
+    Retry {
+        /// As outbox lists it
+        token: ClientToken,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Take back what has not left, or was refused
+    Cancel {
+        /// As outbox lists it
+        token: ClientToken,
+    },
     /// Show what the file holds, in numbers
     Inspect,
     /// Check whether the file holds what it claims; exit code 1 if not
@@ -249,13 +278,66 @@ pub(crate) enum UserAction {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ParticipantsAction {
-    /// Add users as writers
+    /// Add users, as writers if not said otherwise
     Add {
+        #[arg(required = true, value_name = "USER")]
+        users: Vec<String>,
+        #[command(flatten)]
+        rights: Rights,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Replace the rights of users
+    Edit {
+        #[arg(required = true, value_name = "USER")]
+        users: Vec<String>,
+        #[command(flatten)]
+        rights: Rights,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// Remove users
+    Remove {
         #[arg(required = true, value_name = "USER")]
         users: Vec<String>,
         #[command(flatten)]
         wait: Wait,
     },
+}
+
+/// What participants may do.
+#[derive(Debug, Args)]
+pub(crate) struct Rights {
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "RIGHTS", default_value = "write,edit,remove")]
+    rights: Vec<Right>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Right {
+    None,
+    Write,
+    Edit,
+    Remove,
+    Manage,
+    EditAll,
+    RemoveAll,
+    Owner,
+}
+
+impl From<Rights> for Permissions {
+    fn from(typed: Rights) -> Self {
+        typed.rights.into_iter().fold(Self::NONE, |rights, given| match given {
+            Right::None => rights,
+            Right::Write => rights.with_write(true),
+            Right::Edit => rights.with_edit(true),
+            Right::Remove => rights.with_remove(true),
+            Right::Manage => rights.with_manage_participants(true),
+            Right::EditAll => rights.with_edit_all(true),
+            Right::RemoveAll => rights.with_remove_all(true),
+            // An owner has every right, and in no other form do all clients show one.
+            Right::Owner => Self::OWNER,
+        })
+    }
 }
 
 /// What is shown in place of the password.

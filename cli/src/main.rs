@@ -14,7 +14,7 @@ mod failure;
 mod names;
 mod render;
 
-use args::{Command, ParticipantsAction, Typed};
+use args::{Command, Typed};
 use backscroll::engine::Window;
 use backscroll::model::{ConversationConfig, Sequence};
 use clap::Parser;
@@ -97,11 +97,16 @@ async fn run(out: Out, Typed { store, command, .. }: Typed) -> Result<(), Failur
             write::send(out, store, &conversation, text, payload, wait).await
         }
         Command::Edit { message, text, wait } => write::edit(out, store, &message, text, wait).await,
-        Command::Remove { message, wait } => write::remove(out, store, &message, wait).await,
+        Command::Remove { message: Some(message), wait, .. } => write::remove(out, store, &message, wait).await,
+        Command::Remove { message: None, conversation, wait } => {
+            write::remove_conversation(out, store, &conversation.unwrap_or_default(), wait).await
+        }
+        Command::Join { conversation, wait } => write::join(out, store, conversation, wait).await,
+        Command::Leave { conversation, wait } => write::leave(out, store, &conversation, wait).await,
         Command::Read { conversation, sequence, wait } => write::read(out, store, &conversation, sequence, wait).await,
         Command::Participants { conversation, action: None } => list::participants(out, store, &conversation).await,
-        Command::Participants { conversation, action: Some(ParticipantsAction::Add { users, wait }) } => {
-            write::add_participants(out, store, &conversation, &users, wait).await
+        Command::Participants { conversation, action: Some(action) } => {
+            write::participants(out, store, &conversation, action).await
         }
         Command::Conversations { limit } => list::conversations(out, store, limit).await,
         Command::Messages { conversation, around, before, after, limit } => {
@@ -115,6 +120,8 @@ async fn run(out: Out, Typed { store, command, .. }: Typed) -> Result<(), Failur
         }
         Command::Gaps { conversation, holes } => inspect::gaps(out, store, conversation.as_deref(), holes).await,
         Command::Outbox => inspect::outbox(out, store).await,
+        Command::Retry { token, wait } => write::retry(out, store, token, wait).await,
+        Command::Cancel { token } => write::cancel(out, store, token).await,
         Command::Inspect => inspect::inspect(out, store).await,
         Command::Verify => inspect::verify(out, store).await,
     }

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use backscroll::engine::ConversationSummary;
-use backscroll::model::{MessageId, Participant, UserId, UserName};
+use backscroll::model::{MessageId, Participant, Permissions, UserId, UserName};
 use backscroll::{Message, Messenger};
 
 /// Finds a conversation by its uuid, an unambiguous beginning of it, or its exact title.
@@ -29,10 +29,14 @@ pub(crate) async fn message(messenger: &Messenger, name: &str) -> Result<Message
 }
 
 /// Finds users by `name@app.account` or IM user id; asks the server about names that are not held.
-pub(crate) async fn participants(messenger: &Messenger, names: &[String]) -> Result<Vec<Participant>, Failure> {
+pub(crate) async fn participants(
+    messenger: &Messenger,
+    names: &[String],
+    rights: Permissions,
+) -> Result<Vec<Participant>, Failure> {
     let mut found = Vec::with_capacity(names.len());
     for name in names {
-        found.push(Participant::new(user(messenger, name).await?));
+        found.push(Participant::new(user(messenger, name).await?).with_permissions(rights));
     }
     Ok(found)
 }

@@ -14,6 +14,9 @@ use crate::sync::{Command, Query, Reply};
 impl Messenger {
     /// Makes a conversation: returns when the wish is durable. Works with no network.
     ///
+    /// Until the server has named it, it is known by [`ConversationId::provisional`] of the handle's token, under
+    /// which [`conversation`](Self::conversation) gives an object that can be written to at once.
+    ///
     /// # Errors
     ///
     /// [`Error::Refused`] when a limit is broken, [`Error::Store`], [`Error::Closed`].

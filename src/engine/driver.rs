@@ -12,11 +12,12 @@ use super::open_store::OpenStore;
 use super::sending::Ending;
 use super::transport::{Dialer, Link, Report, TransportError};
 use crate::error::Error;
-use crate::model::{ClientToken, OutboxState, ServerAddress, Session, Timestamp};
+use crate::model::{ClientToken, Event, OutboxEntry, OutboxState, ServerAddress, Session, Timestamp};
 use crate::protocol::ClientFrame;
 use crate::store::StoreError;
 use crate::sync::{
-    Command, CommandId, Core, Input, LinkId, LinkState, Output, Refusal, Reply, SavedState, Settings, Signal, Write,
+    Command, CommandId, Core, Input, LinkId, LinkState, Load, Output, Refusal, Reply, SavedState, Settings, Signal,
+    Write,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -106,8 +107,8 @@ pub(crate) struct Driver {
     /// When the peer was last heard while everything was held, and when that was last noted.
     whole_at: Option<Timestamp>,
     whole_noted: Option<Timestamp>,
-    /// Who waits for the end of an outbox entry; one for each entry at most, so bounded by the outbox.
-    endings: BTreeMap<ClientToken, oneshot::Sender<Ending>>,
+    /// Who waits for the end of an outbox entry; one for each wish, so bounded by what the application holds.
+    endings: BTreeMap<ClientToken, Vec<oneshot::Sender<Ending>>>,
     link_state: watch::Sender<LinkState>,
     session: watch::Sender<Option<Session>>,
     signals: broadcast::Sender<Arc<Signal>>,
@@ -275,6 +276,7 @@ impl Driver {
                 Output::Dial(link, server) => self.dial(link, server),
                 Output::HangUp(link) => self.hang_up(link).await,
                 Output::Send(link, frame) => self.send(link, frame),
+                Output::Load(load) => self.load(load).await?,
                 Output::Answer(command, answer) => self.answer(command, answer),
                 Output::Signal(signal) => self.signal(signal),
             }
@@ -341,10 +343,22 @@ impl Driver {
         self.own_inputs.push_back(input);
     }
 
+    /// Reads what an entry of the outbox has to know, and tells the core.
+    async fn load(&mut self, Load { token, conversation, message }: Load) -> Result<(), StoreError> {
+        let found = self.store.read(move |reader| reader.message(conversation, message)).await?;
+        self.own_inputs.push_back(Input::Loaded(token, found));
+        Ok(())
+    }
+
     fn answer(&mut self, command: CommandId, answer: Result<Reply, Refusal>) {
         let Some(Pending { answer: caller, ending }) = self.pending.remove(&command) else { return };
-        if let (Ok(Reply::Accepted(entry)), Some(ending)) = (&answer, ending) {
-            self.endings.insert(entry.token, ending);
+        if let (Ok(Reply::Accepted(entry)), Some(waiting)) = (&answer, ending) {
+            match ending_of(entry, None) {
+                // Nothing more will happen to it: it undid what had not left, or changed what was refused.
+                Some(ending) => drop(waiting.send(ending)),
+                // More than one may wait for the same entry, when their wishes were merged into it.
+                None => self.endings.entry(entry.token).or_default().push(waiting),
+            }
         }
         let answer = answer.map_err(|refusal| {
             if refusal == Refusal::Offline {
@@ -366,17 +380,12 @@ impl Driver {
                 self.link_state.send_replace(state.clone());
             }
             Signal::Outbox { entry, event, cancelled } => {
-                let ended = *cancelled || matches!(entry.state, OutboxState::Settled | OutboxState::Failed);
-                if ended && let Some(waiting) = self.endings.remove(&entry.token) {
-                    let ending = if *cancelled {
-                        Ending::Cancelled
-                    } else if entry.state == OutboxState::Failed {
-                        Ending::Failed(entry.clone())
-                    } else {
-                        Ending::Settled(entry.clone(), event.clone())
-                    };
-                    // Dropping the handle means only that nobody wants to know.
-                    waiting.send(ending).ok();
+                let ending = if *cancelled { Some(Ending::Cancelled) } else { ending_of(entry, event.as_ref()) };
+                if let Some(ending) = ending {
+                    for waiting in self.endings.remove(&entry.token).unwrap_or_default() {
+                        // Dropping the handle means only that nobody wants to know.
+                        waiting.send(ending.clone()).ok();
+                    }
                 }
             }
             Signal::Event { .. } | Signal::Notice(_) | Signal::User(_) => {}
@@ -499,6 +508,15 @@ impl Driver {
         if !self.store.close().await {
             tracing::warn!("the store is still closing");
         }
+    }
+}
+
+/// Returns how an entry ended, if it did.
+fn ending_of(entry: &OutboxEntry, event: Option<&Event>) -> Option<Ending> {
+    match entry.state {
+        OutboxState::Queued | OutboxState::Sending | OutboxState::Uncertain => None,
+        OutboxState::Settled => Some(Ending::Settled(entry.clone(), event.cloned())),
+        OutboxState::Failed => Some(Ending::Failed(entry.clone())),
     }
 }
 

@@ -1,6 +1,11 @@
-//! The local echo: what one's own work on its way will make of the messages people read.
+//! The local echo: what one's own work on its way will make of the conversations and messages people read.
 
-use crate::model::{Delivery, Intent, Message, MessageKey, OutboxEntry, OutboxState, RawJson, Sequence, UserId};
+use crate::model::{
+    Conversation, ConversationId, Delivery, Intent, Membership, Message, MessageKey, OutboxEntry, OutboxState,
+    Participant, Permissions, Ranges, RawJson, Sequence, User, UserId,
+};
+use crate::store::ConversationRow;
+use std::collections::BTreeSet;
 
 /// Shows a message as it will be once the edits and removals on their way have arrived.
 ///
@@ -37,6 +42,132 @@ fn is_about(entry: &OutboxEntry, message: &Message) -> bool {
     })
 }
 
+/// Returns whether the message is the second copy of one of the user's own, which is to be removed. It stays out of
+/// sight even where removing it was refused.
+pub(crate) fn is_second_copy(message: &Message, outbox: &[OutboxEntry]) -> bool {
+    outbox
+        .iter()
+        .any(|entry| matches!(entry.intent, Intent::RemoveDuplicate { message: copy, .. } if message.id == Some(copy)))
+}
+
+/// Returns the conversation that an entry will make, under its provisional id; `None` for any other entry, and for one
+/// that is done.
+pub(crate) fn conversation_of(entry: &OutboxEntry, me: Option<UserId>) -> Option<(ConversationRow, Delivery)> {
+    let Intent::CreateConversation(config) = &entry.intent else { return None };
+    if entry.state == OutboxState::Settled {
+        return None;
+    }
+    let id = ConversationId::provisional(entry.token);
+    let mut conversation = Conversation::recreate(id, config.clone(), Sequence::ZERO, entry.queued_at, entry.queued_at);
+    // The server adds whoever makes it as the owner.
+    let owner = me.map(|me| Participant::new(me).with_permissions(Permissions::OWNER));
+    conversation.participants.retain(|participant| Some(participant.user) != me);
+    conversation.participants.splice(0..0, owner);
+    let row = ConversationRow {
+        conversation,
+        membership: Membership::Member,
+        head: Sequence::ZERO,
+        coverage: Ranges::new(),
+        history: None,
+        unread: 0,
+        unread_exact: true,
+        own_read_mark: Sequence::ZERO,
+        last_activity: entry.queued_at,
+        preview: None,
+    };
+    Some((row, delivery_of(entry.state)))
+}
+
+/// Shows a conversation as it will be once the changes on their way have arrived. Returns how far the last of them
+/// has come; `None` when there is none.
+pub(crate) fn apply_to_conversation(
+    row: &mut ConversationRow,
+    outbox: &[OutboxEntry],
+    me: Option<UserId>,
+) -> Option<Delivery> {
+    let id = row.conversation.id;
+    let mut delivery = None;
+    for entry in outbox.iter().filter(|entry| is_under_way(entry.state) && entry.intent.conversation() == Some(id)) {
+        let shown = &mut row.conversation;
+        match &entry.intent {
+            Intent::EditConversation { title, public_join, custom_data, .. } => {
+                shown.title = title.as_ref().unwrap_or(&shown.title).clone();
+                shown.public_join = public_join.unwrap_or(shown.public_join);
+                shown.custom_data = custom_data.as_ref().unwrap_or(&shown.custom_data).clone();
+            }
+            Intent::AddParticipants { participants, .. } => participants.iter().for_each(|new| add(shown, *new)),
+            Intent::EditParticipants { participants, .. } => {
+                for changed in participants {
+                    let known = shown.participants.iter_mut().find(|known| known.user == changed.user);
+                    known.into_iter().for_each(|known| known.permissions = changed.permissions);
+                }
+            }
+            Intent::RemoveParticipants { users, .. } => {
+                shown.participants.retain(|participant| !users.contains(&participant.user));
+            }
+            Intent::JoinConversation(_) => {
+                row.membership = Membership::Member;
+                me.into_iter().for_each(|me| add(shown, Participant::new(me)));
+            }
+            Intent::LeaveConversation(_) => {
+                row.membership = Membership::Left;
+                shown.participants.retain(|participant| Some(participant.user) != me);
+            }
+            Intent::RemoveConversation(_) => row.membership = Membership::Removed,
+            // What is about messages shows in the messages, and a read mark counts from the moment it is set.
+            Intent::SendMessage { .. }
+            | Intent::EditMessage { .. }
+            | Intent::RemoveMessage { .. }
+            | Intent::RemoveDuplicate { .. }
+            | Intent::MarkAsRead { .. }
+            | Intent::CreateConversation(_)
+            | Intent::EditUser { .. }
+            | Intent::ManageNotifications(_)
+            | Intent::Subscribe(_)
+            | Intent::Unsubscribe(_)
+            | Intent::UnsubscribeAll => continue,
+        }
+        delivery = Some(delivery_of(entry.state));
+    }
+    delivery
+}
+
+fn add(conversation: &mut Conversation, new: Participant) {
+    if conversation.participant(new.user).is_none() {
+        conversation.participants.push(new);
+    }
+}
+
+/// Shows a user as they will be once the changes on their way have arrived.
+pub(crate) fn apply_to_user(user: &mut User, outbox: &[OutboxEntry]) {
+    for entry in outbox.iter().filter(|entry| is_under_way(entry.state)) {
+        if let Intent::EditUser { custom_data, private_custom_data } = &entry.intent {
+            user.custom_data = custom_data.as_ref().unwrap_or(&user.custom_data).clone();
+            if let (Some(private), Some(data)) = (&mut user.private, private_custom_data) {
+                private.custom_data = data.clone();
+            }
+        }
+        if let (Some(private), Intent::ManageNotifications(kinds)) = (&mut user.private, &entry.intent) {
+            private.notifications.clone_from(kinds);
+        }
+    }
+}
+
+/// Returns whom the user will follow once the wishes on their way have arrived.
+pub(crate) fn apply_to_subscriptions(users: Vec<UserId>, outbox: &[OutboxEntry]) -> Vec<UserId> {
+    let mut followed: BTreeSet<UserId> = users.into_iter().collect();
+    for entry in outbox.iter().filter(|entry| is_under_way(entry.state)) {
+        if let Intent::Subscribe(users) = &entry.intent {
+            followed.extend(users);
+        } else if let Intent::Unsubscribe(users) = &entry.intent {
+            followed.retain(|user| !users.contains(user));
+        } else if matches!(entry.intent, Intent::UnsubscribeAll) {
+            followed.clear();
+        }
+    }
+    followed.into_iter().collect()
+}
+
 /// Returns the message that an entry will make; `None` for any other entry, and for one that is done.
 pub(crate) fn message_of(entry: &OutboxEntry, me: Option<UserId>) -> Option<Message> {
     let Intent::SendMessage { conversation, text, payload } = &entry.intent else { return None };
@@ -71,7 +202,7 @@ const fn delivery_of(state: OutboxState) -> Delivery {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ClientToken, ConversationId, MessageId, RequestId, Timestamp};
+    use crate::model::{ClientToken, MessageId, RequestId, Timestamp};
     use uuid::Uuid;
 
     const ROOM: ConversationId = ConversationId::from_uuid(Uuid::from_u128(1));

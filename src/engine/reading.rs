@@ -3,7 +3,8 @@
 use super::{ConversationSummary, Message, Messenger, echo};
 use crate::error::Error;
 use crate::model::{
-    ConversationId, Event, Intent, MessageId, MessageKey, OutboxEntry, Sequence, SequenceRange, User, UserId, UserName,
+    ConversationId, Delivery, Event, Intent, MessageId, MessageKey, OutboxEntry, Sequence, SequenceRange, User, UserId,
+    UserName,
 };
 use crate::store::{ConversationRow, Finding, HoleRow, Item, Overview, Reader, StoreError, Window};
 
@@ -20,22 +21,26 @@ pub enum TimelineItem {
 ///
 /// All fail with [`Error::Store`] when the file cannot be read, and once the engine is closed.
 impl Messenger {
-    /// Returns a conversation; `None` for an unknown one.
+    /// Returns a conversation, with the user's own changes on their way shown as if done; `None` for an unknown one.
+    ///
+    /// One that is still to be made is known by its provisional id, which goes on to name it afterwards.
     pub async fn conversation(&self, id: ConversationId) -> Result<Option<ConversationSummary>, Error> {
-        let known = self.summaries(move |reader| Ok(Vec::from_iter(reader.conversation(id)?))).await?;
+        let me = self.my_id();
+        let known = self.summaries(move |reader| Ok(Vec::from_iter(conversation(reader, id, me)?))).await?;
         Ok(known.into_iter().next())
     }
 
-    /// Returns the conversations the user is or was in, latest activity first: at most `limit` after the first
-    /// `offset`.
+    /// Returns the conversations the user is or was in: those still to be made first, then latest activity first, at
+    /// most `limit` after the first `offset`.
     pub async fn conversations(&self, offset: u32, limit: u32) -> Result<Vec<ConversationSummary>, Error> {
-        self.summaries(move |reader| reader.conversations(limit, offset)).await
+        let me = self.my_id();
+        self.summaries(move |reader| conversations(reader, offset, limit, me)).await
     }
 
     /// Returns the conversations whose uuid begins with `name`, or whose title is exactly `name`: at most 10.
     pub async fn find_conversations(&self, name: impl Into<String>) -> Result<Vec<ConversationSummary>, Error> {
-        let name = name.into();
-        self.summaries(move |reader| reader.find_conversations(&name)).await
+        let (name, me) = (name.into(), self.my_id());
+        self.summaries(move |reader| find_conversations(reader, &name, me)).await
     }
 
     /// Returns messages of a conversation, oldest first, with one gap item wherever something is missing.
@@ -63,7 +68,8 @@ impl Messenger {
 
     /// Returns a message of a conversation, with edits and removals on their way applied; `None` when it is not held.
     pub async fn message(&self, conversation: ConversationId, id: MessageId) -> Result<Option<Message>, Error> {
-        let data = self.read(move |reader| with_pending(reader, reader.message(conversation, id)?)).await?;
+        let found = move |reader: &Reader<'_>| reader.message(reader.resolve(conversation)?, id);
+        let data = self.read(move |reader| with_pending(reader, found(reader)?)).await?;
         Ok(data.map(|data| Message::new(self, data)))
     }
 
@@ -91,9 +97,17 @@ impl Messenger {
         self.read(move |reader| reader.holes(conversation)).await
     }
 
-    /// Returns a user as last described; `None` for an unknown one.
+    /// Returns a user as last described, oneself with changes on their way shown as if done; `None` for an unknown one.
     pub async fn user(&self, id: UserId) -> Result<Option<User>, Error> {
-        self.read(move |reader| reader.user(id)).await
+        let own = self.my_id() == Some(id);
+        self.read(move |reader| {
+            let mut user = reader.user(id)?;
+            if let Some(user) = user.as_mut().filter(|_| own) {
+                echo::apply_to_user(user, &reader.unsettled()?);
+            }
+            Ok(user)
+        })
+        .await
     }
 
     /// Returns the user with this name as last described; `None` for an unknown one.
@@ -101,9 +115,10 @@ impl Messenger {
         self.read(move |reader| reader.user_named(&name)).await
     }
 
-    /// Returns whom the user follows, as the server last told, by rising number.
+    /// Returns whom the user follows, as the server last told and with wishes on their way shown as if done, by rising
+    /// number.
     pub async fn subscriptions(&self) -> Result<Vec<UserId>, Error> {
-        self.read(|reader| reader.subscriptions()).await
+        self.read(|reader| Ok(echo::apply_to_subscriptions(reader.subscriptions()?, &reader.unsettled()?))).await
     }
 
     /// Returns the conversations that anybody may join, as the server last listed them.
@@ -128,7 +143,7 @@ impl Messenger {
 
     async fn summaries(
         &self,
-        question: impl FnOnce(&Reader<'_>) -> Result<Vec<ConversationRow>, StoreError> + Send + 'static,
+        question: impl FnOnce(&Reader<'_>) -> Result<Vec<Shown>, StoreError> + Send + 'static,
     ) -> Result<Vec<ConversationSummary>, Error> {
         let (rows, whole_at) = self.read(move |reader| Ok((question(reader)?, reader.whole_at()?))).await?;
         Ok(rows.into_iter().map(|row| ConversationSummary::new(self, row, whole_at)).collect())
@@ -142,6 +157,50 @@ impl Messenger {
     }
 }
 
+type Shown = (ConversationRow, Delivery);
+
+fn conversation(reader: &Reader<'_>, id: ConversationId, me: Option<UserId>) -> Result<Option<Shown>, StoreError> {
+    let id = reader.resolve(id)?;
+    let outbox = reader.unsettled()?;
+    let is_it = |(row, _): &Shown| row.conversation.id == id;
+    let shown = match reader.conversation(id)? {
+        Some(row) => Some((row, Delivery::Settled)),
+        None => outbox.iter().filter_map(|entry| echo::conversation_of(entry, me)).find(is_it),
+    };
+    Ok(shown.map(|shown| with_changes(shown, &outbox, me)))
+}
+
+fn conversations(reader: &Reader<'_>, offset: u32, limit: u32, me: Option<UserId>) -> Result<Vec<Shown>, StoreError> {
+    let outbox = reader.unsettled()?;
+    let to_be_made: Vec<Shown> = outbox.iter().rev().filter_map(|entry| echo::conversation_of(entry, me)).collect();
+    let before = u32::try_from(to_be_made.len()).unwrap_or(u32::MAX);
+    let mut shown: Vec<Shown> = to_be_made.into_iter().skip(offset as usize).take(limit as usize).collect();
+    let left = limit - u32::try_from(shown.len()).unwrap_or(limit);
+    if left > 0 {
+        let held = reader.conversations(left, offset.saturating_sub(before))?;
+        shown.extend(held.into_iter().map(|row| (row, Delivery::Settled)));
+    }
+    Ok(shown.into_iter().map(|shown| with_changes(shown, &outbox, me)).collect())
+}
+
+fn find_conversations(reader: &Reader<'_>, name: &str, me: Option<UserId>) -> Result<Vec<Shown>, StoreError> {
+    let outbox = reader.unsettled()?;
+    let is_named = |(row, _): &Shown| {
+        let crate::model::Conversation { title, id, .. } = &row.conversation;
+        !name.is_empty() && (title == name || id.to_string().starts_with(&name.to_lowercase()))
+    };
+    let to_be_made = outbox.iter().filter_map(|entry| echo::conversation_of(entry, me)).filter(is_named);
+    let held = reader.find_conversations(name)?.into_iter().map(|row| (row, Delivery::Settled));
+    Ok(to_be_made.chain(held).map(|shown| with_changes(shown, &outbox, me)).collect())
+}
+
+fn with_changes((mut row, delivery): Shown, outbox: &[OutboxEntry], me: Option<UserId>) -> Shown {
+    let changed = echo::apply_to_conversation(&mut row, outbox, me);
+    // What is still to be made has come less far than any change of it.
+    let delivery = if delivery == Delivery::Settled { changed.unwrap_or(delivery) } else { delivery };
+    (row, delivery)
+}
+
 fn timeline(
     reader: &Reader<'_>,
     conversation: ConversationId,
@@ -149,16 +208,22 @@ fn timeline(
     limit: u32,
     me: Option<UserId>,
 ) -> Result<Vec<Item>, StoreError> {
+    let conversation = reader.resolve(conversation)?;
     let mut items = reader.messages(conversation, window, limit)?;
     let mut outbox = reader.unsettled()?;
     outbox.retain(|entry| entry.intent.conversation() == Some(conversation));
+    items.retain(|item| !matches!(item, Item::Message(message) if echo::is_second_copy(message, &outbox)));
     for item in &mut items {
         if let Item::Message(message) = item {
             echo::apply_pending(message, &outbox);
         }
     }
     if shows_the_end(reader, conversation, window, &items)? {
-        items.extend(outbox.iter().filter_map(|entry| echo::message_of(entry, me)).map(Item::Message));
+        let unsent = outbox.iter().filter_map(|entry| echo::message_of(entry, me)).map(|mut message| {
+            echo::apply_pending(&mut message, &outbox);
+            Item::Message(message)
+        });
+        items.extend(unsent);
     }
     Ok(items)
 }

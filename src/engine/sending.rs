@@ -3,16 +3,16 @@
 use super::events::{
     ConversationEvent, ConversationServiceEvent, MessageEvent, MessengerEventType, SubscriptionEvent, UserEvent,
 };
-use super::{Messenger, messenger::Accepted};
+use super::{Message, Messenger, messenger::Accepted};
 use crate::error::Error;
-use crate::model::{Action, ClientToken, ErrorCode, Event, Intent, OutboxEntry, Sequence};
+use crate::model::{self, Action, ClientToken, ErrorCode, Event, Intent, MessageKey, OutboxEntry, Sequence};
 use crate::sync::Command;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// How an outbox entry ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Ending {
     /// Done, with the event that did it, as far as it is at hand.
     Settled(OutboxEntry, Option<Event>),
@@ -99,6 +99,21 @@ pub(crate) trait Outcome: Sized + Send + 'static {
 
 impl Outcome for MessageEvent {
     async fn of(messenger: &Messenger, entry: OutboxEntry, event: Option<Event>) -> Result<Self, Error> {
+        if let Intent::RemoveMessage { conversation, message: MessageKey::Token(token) } = entry.intent {
+            // It never left: the removal is done without the server.
+            let initiator = messenger.my_id().ok_or(Error::EventUnknown)?;
+            let mut message = model::Message::recreate(None, conversation, String::new(), None, Sequence::ZERO);
+            (message.sender, message.token, message.removed) = (Some(initiator), Some(token), true);
+            return Ok(Self {
+                kind: MessengerEventType::RemoveMessage,
+                action: Action::RemoveMessage,
+                initiator,
+                sequence: Sequence::ZERO,
+                timestamp: entry.queued_at,
+                live: true,
+                message: Message::new(messenger, message),
+            });
+        }
         let event = match event {
             Some(event) => Some(event),
             None => messenger.settling_event(entry).await?,

@@ -1,7 +1,7 @@
 //! A conversation as the list shows it: with what is held of it, and how far that can be trusted.
 
 use super::{Conversation, Messenger};
-use crate::model::{HistoryPolicy, Membership, Ranges, Sequence, SequenceRange, Timestamp};
+use crate::model::{Delivery, HistoryPolicy, Membership, Ranges, Sequence, SequenceRange, Timestamp};
 use crate::store::{ConversationRow, Preview};
 use crate::sync::LinkState;
 
@@ -50,10 +50,16 @@ pub struct ConversationSummary {
     pub preview: Option<Preview>,
     /// Whether what is shown is whole.
     pub freshness: Freshness,
+    /// How far the user's own changes have come, its making included; settled when none is on its way.
+    pub delivery: Delivery,
 }
 
 impl ConversationSummary {
-    pub(super) fn new(messenger: &Messenger, row: ConversationRow, whole_at: Option<Timestamp>) -> Self {
+    pub(super) fn new(
+        messenger: &Messenger,
+        (row, delivery): (ConversationRow, Delivery),
+        whole_at: Option<Timestamp>,
+    ) -> Self {
         let history = row.history.unwrap_or(messenger.shared.history);
         let freshness = freshness(&messenger.shared.link.borrow(), wanted(&row, history), whole_at);
         Self {
@@ -68,6 +74,7 @@ impl ConversationSummary {
             last_activity: row.last_activity,
             preview: row.preview,
             freshness,
+            delivery,
             conversation: Conversation::new(messenger, row.conversation),
         }
     }

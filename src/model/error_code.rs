@@ -157,6 +157,26 @@ impl fmt::Display for MessagingError {
 mod tests {
     use super::*;
 
+    /// O-7: each code has one class. Written out once more, so that none changes by the way.
+    #[test]
+    fn every_code_has_its_class() {
+        let class_of = |number: i64| match number {
+            30 | 43 | 500 | 10_002 | 10_003 => ErrorClass::Later,
+            32 | 33 => ErrorClass::TooFast,
+            3 => ErrorClass::SignIn,
+            _ => ErrorClass::Never,
+        };
+        let numbers: Vec<i64> = ErrorCode::KNOWN.iter().map(|code| code.number()).collect();
+        let expected = [
+            0, 1, 2, 3, 8, 10, 11, 12, 13, 15, 16, 18, 19, 21, 22, 23, 24, 25, 26, 28, 30, 32, 33, 34, 35, 36, 37, 38,
+            39, 40, 41, 42, 43, 500, 10_000, 10_001, 10_002, 10_003, 10_004,
+        ];
+        assert_eq!(numbers, expected);
+        for code in ErrorCode::KNOWN {
+            assert_eq!(code.class(), class_of(code.number()), "{code:?}");
+        }
+    }
+
     #[test]
     fn numbers_and_codes_are_one_to_one() {
         for code in ErrorCode::KNOWN {

@@ -59,6 +59,19 @@ uuid_id! {
     RequestId;
 }
 
+impl ConversationId {
+    /// Returns the id by which a conversation is known until the server has named it: the uuid of the token under
+    /// which the outbox lists its making. It goes on to name the conversation afterwards.
+    pub const fn provisional(token: ClientToken) -> Self {
+        Self(token.0)
+    }
+
+    /// Returns the token of what makes the conversation, if this is a provisional id.
+    pub(crate) const fn maker(self) -> ClientToken {
+        ClientToken(self.0)
+    }
+}
+
 /// The number of a user inside messaging.
 ///
 /// Fits in SQLite's 64-bit integer: at most [`UserId::MAX`].

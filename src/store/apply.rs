@@ -68,6 +68,10 @@ impl Transaction<'_> {
                 self.touched_conversation(*conversation);
             }
             Write::ReadMark { conversation, user, sequence } => self.set_read_mark(*conversation, *user, *sequence)?,
+            Write::HeadsCursor(cursor) => {
+                coverage::set_heads_cursor(self.connection, cursor)?;
+                self.touched(Change::Session);
+            }
             Write::History(conversation, policy) => {
                 let local = self.local(*conversation)?;
                 coverage::set_history(self.connection, local, *policy)?;
@@ -91,6 +95,7 @@ impl Transaction<'_> {
             }
             Write::PublicConversations(conversations) => {
                 conversations::set_public(self.connection, conversations)?;
+                self.touched_own_user()?;
             }
             Write::Outbox(entry) => {
                 outbox::set(self.connection, entry)?;
@@ -113,10 +118,10 @@ impl Transaction<'_> {
         self.touched(Change::Conversation(conversation));
     }
 
-    /// Whom the user follows counts as a fact about the user.
+    /// Lists that were looked up count as facts about the user.
     fn touched_own_user(&mut self) -> Result<(), StoreError> {
         let own = self.own_user()?;
-        self.changes.extend(own.map(Change::User));
+        self.touched(own.map_or(Change::Session, Change::User));
         Ok(())
     }
 

@@ -252,7 +252,8 @@ impl Reader<'_> {
         let mut select = self
             .connection
             .prepare_cached(
-                "SELECT id, uuid, head, described_at, membership, uber, last_activity FROM conversation ORDER BY id",
+                "SELECT id, uuid, head, described_at, membership, uber, last_activity, own_read
+                 FROM conversation ORDER BY id",
             )
             .doing(DOING)?;
         let mut rows = select.query([]).doing(DOING)?;
@@ -268,6 +269,7 @@ impl Reader<'_> {
                 uber: columns.get(5, "yes or no")?,
                 coverage: coverage::covered(self.connection, local)?,
                 last_activity: columns.get(6, "time")?,
+                own_read: columns.get(7, "sequence")?,
                 history: coverage::history(self.connection, local)?,
             });
         }

@@ -4,7 +4,7 @@ use super::connections::Reader;
 use super::error::{Doing, StoreError};
 use super::value::{Columns, LocalId};
 use crate::model::{ConversationId, HistoryPolicy, Ranges, Sequence, SequenceRange, Timestamp};
-use crate::sync::HoleReason;
+use crate::sync::{HeadsCursor, HoleReason};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// Positions that hold nothing though they were asked for.
@@ -196,6 +196,15 @@ pub(super) fn history(connection: &Connection, local: LocalId) -> Result<Option<
     }))
 }
 
+/// Keeps up to where heads were compared.
+pub(super) fn set_heads_cursor(connection: &Connection, held: &HeadsCursor) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO heads_cursor (id, server_url, cursor) VALUES (1, ?1, ?2)")
+        .and_then(|mut insert| insert.execute([&held.server_url, &held.cursor]))
+        .map(drop)
+        .doing("store up to where heads were compared")
+}
+
 /// Notes that everything was held at this time.
 pub(super) fn set_whole_at(connection: &Connection, at: Timestamp) -> Result<(), StoreError> {
     connection
@@ -226,6 +235,17 @@ pub(super) fn holes(connection: &Connection, local: LocalId) -> Result<Vec<(Sequ
 }
 
 impl Reader<'_> {
+    /// Returns up to where heads were compared, if a server ever told.
+    pub fn heads_cursor(&self) -> Result<Option<HeadsCursor>, StoreError> {
+        self.connection
+            .prepare_cached("SELECT server_url, cursor FROM heads_cursor WHERE id = 1")
+            .and_then(|mut select| {
+                let read = |row: &Row<'_>| Ok(HeadsCursor { server_url: row.get(0)?, cursor: row.get(1)? });
+                select.query_row([], read).optional()
+            })
+            .doing("read up to where heads were compared")
+    }
+
     /// Returns when everything the server had told of was last known to be held, by the clock of this machine.
     ///
     /// Noted now and then while it is so: it may have been so later, too. `None` when it never was.

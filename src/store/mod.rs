@@ -189,6 +189,7 @@ impl Store {
                 conversations: reader.saved_conversations()?,
                 outbox: reader.outbox()?,
                 users: reader.user_ids()?,
+                heads_cursor: reader.heads_cursor()?,
             })
         })
     }

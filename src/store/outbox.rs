@@ -4,11 +4,10 @@ use super::connections::Reader;
 use super::error::{Doing, StoreError};
 use super::intent::StoredIntent;
 use super::value::{Checksum, Columns};
-use crate::model::{ClientToken, ErrorCode, MessagingError, OutboxEntry, OutboxState, RequestId, Settlement};
-use rusqlite::{Connection, Row, params};
-
-/// How many settled entries are kept, the newest, so that a late question finds its answer.
-pub(super) const SETTLED_KEPT: i64 = 256;
+use crate::model::{
+    ClientToken, ConversationId, ErrorCode, MessagingError, OutboxEntry, OutboxState, RequestId, Settlement,
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// The columns of `outbox` in the order that [`entry_of`] reads and [`set`] writes.
 macro_rules! outbox_columns {
@@ -56,15 +55,6 @@ pub(super) fn set(connection: &Connection, entry: &OutboxEntry) -> Result<(), St
             ])
         })
         .doing(DOING)?;
-    if entry.state == OutboxState::Settled {
-        connection
-            .prepare_cached(
-                "DELETE FROM outbox WHERE state = 3 AND position <=
-                     (SELECT position FROM outbox WHERE state = 3 ORDER BY position DESC LIMIT 1 OFFSET ?1)",
-            )
-            .and_then(|mut prune| prune.execute([SETTLED_KEPT]))
-            .doing(DOING)?;
-    }
     Ok(())
 }
 
@@ -160,6 +150,16 @@ impl Reader<'_> {
             outbox_columns!(),
             " FROM outbox WHERE state IN (0, 1, 2, 4) ORDER BY position"
         ))
+    }
+
+    /// Returns the conversation that a provisional id stands for, once the server has named it; any other id as it is.
+    pub fn resolve(&self, conversation: ConversationId) -> Result<ConversationId, StoreError> {
+        let made = self
+            .connection
+            .prepare_cached("SELECT settled_conversation FROM outbox WHERE token = ?1")
+            .and_then(|mut select| select.query_row([conversation], |row| row.get(0)).optional())
+            .doing("look up a conversation made here")?;
+        Ok(made.flatten().unwrap_or(conversation))
     }
 
     fn entries(&self, sql: &str) -> Result<Vec<OutboxEntry>, StoreError> {

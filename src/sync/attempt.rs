@@ -1,19 +1,66 @@
 //! How an entry of the outbox becomes a request, and what an answer says about it.
 
 use crate::model::{
-    ErrorCode, Intent, MessageId, MessageKey, OutboxEntry, Sequence, Settlement, with_token, with_token_in_custom_data,
+    Conversation, ConversationId, ErrorCode, Intent, MessageId, MessageKey, OutboxEntry, RawJson, Sequence, Settlement,
+    with_token, with_token_in_custom_data,
 };
 use crate::protocol::Request;
 
-/// Returns the request that carries an entry out; `None` while its message has no id.
-pub(super) fn request_of(entry: &OutboxEntry) -> Option<Request> {
+/// What has to be known before a change of some parts may leave to a server that replaces all of them.
+///
+/// Ours keeps a part that is absent. What others make of one is not known; the vendor's clients always send all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unknown {
+    /// The conversation as it is: the server is asked, for it alone knows the present state.
+    Conversation(ConversationId),
+    /// The message as it is held: no request asks for a message by its id.
+    Message(ConversationId, MessageId),
+}
+
+/// What was [`Unknown`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fact {
+    /// As the server just described it.
+    Conversation(Box<Conversation>),
+    /// What it says.
+    Message {
+        /// Its text.
+        text: String,
+        /// Its payload; `None` when empty.
+        payload: Option<RawJson>,
+    },
+}
+
+/// Returns what has to be known before this may leave to a server that replaces all parts.
+pub(super) const fn unknown_of(intent: &Intent) -> Option<Unknown> {
+    if let Intent::EditConversation { conversation, title, public_join, custom_data } = intent
+        && (title.is_none() || public_join.is_none() || custom_data.is_none())
+    {
+        return Some(Unknown::Conversation(*conversation));
+    }
+    if let Intent::EditMessage { conversation, message: MessageKey::Id(message), text, payload } = intent
+        && (text.is_none() || payload.is_none())
+    {
+        return Some(Unknown::Message(*conversation, *message));
+    }
+    None
+}
+
+/// Returns the request that carries an entry out, with what is known filled in; `None` while its message has no id.
+pub(super) fn request_of(entry: &OutboxEntry, fact: Option<&Fact>) -> Option<Request> {
     Some(match entry.intent.clone() {
         Intent::CreateConversation(mut config) => {
             config.custom_data = with_token_in_custom_data(&config.custom_data, entry.token);
             Request::CreateConversation(config)
         }
         Intent::EditConversation { conversation, title, public_join, custom_data } => {
-            Request::EditConversation { conversation, title, public_join, custom_data }
+            let known = if let Some(Fact::Conversation(known)) = fact { Some(known) } else { None };
+            Request::EditConversation {
+                conversation,
+                title: title.or_else(|| known.map(|known| known.title.clone())),
+                public_join: public_join.or_else(|| known.map(|known| known.public_join)),
+                custom_data: custom_data.or_else(|| known.map(|known| known.custom_data.clone())),
+            }
         }
         Intent::RemoveConversation(conversation) => Request::RemoveConversation(conversation),
         Intent::JoinConversation(conversation) => Request::JoinConversation(conversation),
@@ -29,7 +76,14 @@ pub(super) fn request_of(entry: &OutboxEntry) -> Option<Request> {
             Request::SendMessage { conversation, text, payload: Some(with_token(payload.as_ref(), entry.token)) }
         }
         Intent::EditMessage { conversation, message, text, payload } => {
-            Request::EditMessage { conversation, message: id_of(message)?, text, payload }
+            let known = if let Some(Fact::Message { text, payload }) = fact { Some((text, payload)) } else { None };
+            Request::EditMessage {
+                conversation,
+                message: id_of(message)?,
+                text: text.or_else(|| known.map(|(text, _)| text.clone())),
+                payload: payload
+                    .or_else(|| known.map(|(_, payload)| payload.clone().unwrap_or_else(RawJson::empty_array))),
+            }
         }
         Intent::RemoveMessage { conversation, message } => {
             Request::RemoveMessage { conversation, message: id_of(message)? }

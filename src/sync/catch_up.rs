@@ -6,13 +6,13 @@ use super::core::{Core, timed_out};
 use super::ledger::UBER_ATTEMPTS;
 use super::link::Phase;
 use super::outbox::{Lane, Look};
-use super::pending::{Heads, Purpose, Range};
+use super::pending::{Purpose, Range};
 use super::{HoleReason, Refusal, Reply, Signal, Write};
 use crate::model::{
     Conversation, ConversationId, ErrorClass, ErrorCode, Event, EventBody, Membership, MessagingError, Notice, Ranges,
     RequestId, Sequence, SequenceRange, User, UserId, without_token_in_custom_data,
 };
-use crate::protocol::{CONVERSATIONS_MAX, Push, ServerChat};
+use crate::protocol::{Push, ServerChat};
 
 impl Core {
     pub(super) fn chat(&mut self, chat: ServerChat) {
@@ -73,8 +73,9 @@ impl Core {
                     self.refused(request, error);
                 }
             }
+            Push::HeadsSince { heads, cursor, .. } => self.heads_told(request, heads, cursor),
             // Proof of life.
-            Push::HeadsSince { .. } | Push::Unknown { .. } => {}
+            Push::Unknown { .. } => {}
         }
     }
 
@@ -102,6 +103,9 @@ impl Core {
         // A mark of ours that is on its way is newer than what the server says of us.
         let on_its_way = if self.me() == Some(user) { self.outbox.own_read_mark(conversation) } else { None };
         if on_its_way.is_none_or(|own| own <= sequence) {
+            if self.me() == Some(user) {
+                self.ledger.change(conversation, |track| track.own_read = sequence);
+            }
             self.write(Write::ReadMark { conversation, user, sequence });
         }
         self.signal(Signal::Notice(Notice::Read { conversation, user, sequence }));
@@ -165,12 +169,10 @@ impl Core {
         positions.iter().for_each(|range| self.write(Write::Cover(id, range)));
         // What the events settle is written with them: a held event is never looked at again, so an entry
         // that missed it would be looked for in vain and sent a second time.
-        let settled: Vec<Option<Signal>> = events.iter().map(|event| self.settle_by_event(event)).collect();
+        let settled: Vec<Vec<Signal>> = events.iter().map(|event| self.settle_by_event(event)).collect();
         for (event, settled) in events.into_iter().zip(settled) {
             self.signal(Signal::Event { event, live });
-            if let Some(signal) = settled {
-                self.signal(signal);
-            }
+            settled.into_iter().for_each(|signal| self.signal(signal));
         }
         self.answer_fetches(id);
         true
@@ -190,12 +192,15 @@ impl Core {
         self.settle_created(&conversation);
         conversation.custom_data = without_token_in_custom_data(&conversation.custom_data);
         // A read mark of ours that is on its way is newer than what the server says of us.
-        if let (Some(me), Some(mark)) = (me, self.outbox.own_read_mark(id)) {
-            conversation
-                .participants
-                .iter_mut()
-                .filter(|participant| participant.user == me)
-                .for_each(|own| own.last_read = own.last_read.max(mark));
+        let mark = self.outbox.own_read_mark(id);
+        if let Some(own) = conversation.participants.iter_mut().find(|participant| me == Some(participant.user)) {
+            own.last_read = mark.map_or(own.last_read, |mark| match mark {
+                // Everything is to be unread again.
+                Sequence::ZERO => mark,
+                _ => own.last_read.max(mark),
+            });
+            let told = own.last_read;
+            self.ledger.change(id, |track| track.own_read = track.own_read.max(told));
         }
         let users = conversation.participants.iter().map(|participant| participant.user);
         let (named, asked) = (&self.named, &self.asked_names);
@@ -224,70 +229,6 @@ impl Core {
     pub(super) fn set_membership(&mut self, id: ConversationId, membership: Membership) {
         self.ledger.change(id, |track| track.set_membership(membership));
         self.write(Write::Membership(id, membership));
-    }
-
-    /// Puts conversations in line for a comparison of heads.
-    pub(super) fn compare_heads(&mut self, ids: impl IntoIterator<Item = ConversationId>) {
-        ids.into_iter().for_each(|id| self.ledger.await_head(id));
-    }
-
-    /// An event lost at the tail leaves no gap to see: heads are read again from time to time, thirty
-    /// conversations at a time, so that a long list costs no more than a short one.
-    pub(super) fn check_tails(&mut self) {
-        if self.now < self.tail_check_at || !self.knows_own_user {
-            return;
-        }
-        self.tail_check_at = self.now.after(self.settings.tail_check_interval);
-        if self.pending.awaits_heads() || self.ledger.heads_waiting() > 0 {
-            return;
-        }
-        let members: Vec<ConversationId> =
-            self.ledger.iter().filter(|(_, track)| track.membership == Membership::Member).map(|(id, _)| id).collect();
-        let from = self.tail_check_from.map_or(0, |from| members.partition_point(|id| *id <= from));
-        let round: Vec<ConversationId> =
-            members[from..].iter().chain(&members[..from]).take(CONVERSATIONS_MAX).copied().collect();
-        self.tail_check_from = round.last().copied();
-        self.compare_heads(round);
-    }
-
-    fn answered_by_conversation(&mut self, request: Option<RequestId>, conversation: Conversation) {
-        let Some(request) = request else { return };
-        let Some(Purpose::Heads(heads)) = self.pending.get_mut(request) else { return };
-        heads.waiting.remove(&conversation.id);
-        heads.got.push(conversation);
-        if heads.waiting.is_empty()
-            && let Some(Purpose::Heads(heads)) = self.pending.remove(request)
-        {
-            self.heads_answered(heads, true);
-        }
-    }
-
-    /// The head is known: history up to it is searched for what is uncertain, whatever the policy wants.
-    fn search(&mut self, id: ConversationId) {
-        let searched = self.outbox.advance_look(Lane::Conversation(id), Look::Asked, Look::CatchUp);
-        let head = self.ledger.get(id).map_or(Sequence::ZERO, |track| track.head);
-        if let Some(whole) = SequenceRange::new(Sequence::FIRST, head).filter(|_| searched) {
-            self.ledger.await_range(id, whole);
-        }
-    }
-
-    /// The answer about heads is complete, or nothing more of it will come.
-    pub(super) fn heads_answered(&mut self, heads: Heads, complete: bool) {
-        if complete {
-            self.pace.succeed();
-        }
-        if heads.decides {
-            for conversation in &heads.got {
-                self.search(conversation.id);
-            }
-            for id in &heads.waiting {
-                self.outbox.advance_look(Lane::Conversation(*id), Look::Asked, Look::AskHead);
-            }
-        }
-        // What was not described now is asked for once more at the next check of tails or login.
-        if let Some(command) = heads.command {
-            self.conversations_answered(heads, command, complete);
-        }
     }
 
     fn answered_by_history(&mut self, request: Option<RequestId>, event: Event, count: Option<u32>) {
@@ -322,7 +263,7 @@ impl Core {
         let missing: Vec<SequenceRange> = received.missing(range).collect();
         let reason = if uber { HoleReason::NotAMember } else { HoleReason::NotInHistory };
         if complete {
-            self.pace.succeed();
+            self.succeeded();
             if missing.is_empty() || !left {
                 self.close_range(id, range, &missing, reason);
             } else {
@@ -370,7 +311,8 @@ impl Core {
         match self.pending.remove(request) {
             None => {}
             Some(Purpose::OwnUser) => self.give_link_up(),
-            Some(Purpose::Outbox(token)) => self.entry_refused(token, error),
+            Some(Purpose::HeadsSince(_)) => self.heads_since_failed(),
+            Some(Purpose::Outbox(token) | Purpose::Fact(token)) => self.entry_refused(token, error),
             Some(Purpose::Users(users)) => self.users_refused(users, error),
             Some(Purpose::List(id) | Purpose::Volatile(id)) => self.answer(id, Err(Refusal::Messaging(error))),
             Some(Purpose::Heads(heads)) => match heads.command {
@@ -381,36 +323,6 @@ impl Core {
                 Some(id) => self.answer(id, Err(Refusal::Messaging(error))),
                 None => self.range_refused(range, &error),
             },
-        }
-    }
-
-    fn heads_refused(&mut self, heads: Heads, code: ErrorCode) {
-        let ids: Vec<ConversationId> = heads.waiting.iter().copied().collect();
-        match (code.class(), ids.as_slice()) {
-            (ErrorClass::Never, [only]) => {
-                // Whatever is in the outbox for it will meet the same refusal, and show it.
-                if heads.decides {
-                    self.outbox.advance_look(Lane::Conversation(*only), Look::Asked, Look::CatchUp);
-                }
-                if code == ErrorCode::ConversationDeleted {
-                    self.set_membership(*only, Membership::Removed);
-                }
-            }
-            // One that may not be read spoils the answer for all: ask for them one by one.
-            (ErrorClass::Never, _) => {
-                for id in ids {
-                    self.ask_one_head(id, heads.decides);
-                }
-            }
-            (ErrorClass::Later | ErrorClass::TooFast | ErrorClass::SignIn, _) => {
-                if heads.decides {
-                    for id in &ids {
-                        self.outbox.advance_look(Lane::Conversation(*id), Look::Asked, Look::AskHead);
-                    }
-                } else {
-                    self.compare_heads(ids);
-                }
-            }
         }
     }
 
@@ -467,8 +379,9 @@ impl Core {
         }
         self.outbox.set_look(lane, Look::Asked);
         match lane {
+            // One that was made would be in the list, with our token in it.
+            Lane::Conversation(id) if self.outbox.is_provisional(id) => self.wants_own_user = true,
             Lane::Conversation(id) => self.ask_one_head(id, true),
-            Lane::New(_) => self.wants_own_user = true,
             // Whatever is about the user alone may be done again: no trace of it is to be found.
             Lane::User => self.send_again(lane),
         }
@@ -476,9 +389,11 @@ impl Core {
 
     /// The list of conversations was read anew: new ones that are ours would be in it.
     pub(super) fn own_user_known(&mut self) {
-        for (lane, look) in self.outbox.looks() {
-            if matches!(lane, Lane::New(_)) && look == Look::Asked {
-                self.outbox.set_look(lane, Look::CatchUp);
+        for (lane, _) in self.outbox.looks() {
+            if let Lane::Conversation(id) = lane
+                && self.outbox.is_provisional(id)
+            {
+                self.outbox.advance_look(lane, Look::Asked, Look::CatchUp);
             }
         }
     }
@@ -486,16 +401,15 @@ impl Core {
     /// Returns whether everything is held that could show the entry to be done.
     fn is_decisive(&self, lane: Lane) -> bool {
         match lane {
-            // Outside, nothing can be sent anyway: the refusal will tell.
-            Lane::Conversation(id) => {
-                self.ledger.get(id).is_none_or(|track| track.is_whole() || track.membership != Membership::Member)
-            }
-            Lane::User => true,
-            Lane::New(_) => {
+            Lane::Conversation(id) if self.outbox.is_provisional(id) => {
                 self.ledger.heads_waiting() == 0
                     && !self.pending.awaits_heads()
                     && self.ledger.iter().all(|(_, track)| track.compared || track.membership != Membership::Member)
             }
+            // Somebody who was removed meanwhile may have written before: what can still be read is read, or a message
+            // that arrived would be told to have failed. Where nothing can be read the refusal will tell.
+            Lane::Conversation(id) => self.ledger.get(id).is_none_or(|track| track.is_whole() || !track.may_ask()),
+            Lane::User => true,
         }
     }
 

@@ -1,10 +1,11 @@
 //! One match over [`Input`], handing parts to the parts.
 
 use super::fetching::Fetch;
+use super::heads::Since;
 use super::ledger::Ledger;
 use super::link::{Link, Phase};
 use super::login::{Goal, LoginCommand, Renewal};
-use super::outbox::Outbox;
+use super::outbox::{Lane, Outbox};
 use super::pace::Pace;
 use super::pending::{Heads, Pending, Purpose, Range, Users};
 use super::push_tokens::PushTokens;
@@ -12,7 +13,8 @@ use super::{
     Command, CommandId, Input, LinkId, LinkState, Output, Query, Refusal, Reply, SavedState, Settings, Signal, Write,
 };
 use crate::model::{
-    ConversationId, Credentials, ErrorCode, MessagingError, OutboxEntry, RequestId, Secret, Session, Uptime, UserId,
+    ClientToken, ConversationId, Credentials, ErrorCode, MessagingError, OutboxEntry, RequestId, Secret, Session,
+    Uptime, UserId,
 };
 use crate::protocol::{
     CONVERSATIONS_MAX, ClientChat, ClientFrame, ClientRpc, GREETING_TIMEOUT, REQUEST_TIMEOUT, Request, ServerFrame,
@@ -54,6 +56,8 @@ pub struct Core {
     pub(super) pending: Pending,
     pub(super) ledger: Ledger,
     pub(super) outbox: Outbox,
+    /// Where asking for heads since a cursor stands.
+    pub(super) since: Since,
     /// Parts of history that somebody waits for.
     pub(super) fetches: Vec<Fetch>,
     /// Questions of the application that wait for the link, with the time they are given up.
@@ -83,7 +87,7 @@ pub struct Core {
     /// Whether everything was held at some moment of the present link.
     was_live: bool,
     reported: LinkState,
-    out: Vec<Output>,
+    pub(super) out: Vec<Output>,
 }
 
 impl Core {
@@ -114,6 +118,7 @@ impl Core {
             ledger: Ledger::restore(saved.conversations, settings.history),
             outbox: Outbox::restore(saved.outbox, now.after(settings.quarantine)),
             queries: VecDeque::new(),
+            since: Since::restore(saved.heads_cursor),
             fetches: Vec::new(),
             volatile: VecDeque::new(),
             typed_at: BTreeMap::new(),
@@ -152,6 +157,7 @@ impl Core {
             Input::Connected(_) | Input::Frame(..) | Input::Noise(_) | Input::Disconnected(_) => {}
             Input::DeadlinePassed => {}
             Input::Command(id, command) => self.command(id, command),
+            Input::Loaded(token, message) => self.loaded(token, message),
         }
         self.time_passes();
         self.pump();
@@ -189,10 +195,14 @@ impl Core {
             Command::Submit { token, intent, queued_at } => self.submit(id, token, intent, queued_at),
             Command::Cancel(token) => self.cancel(id, token),
             Command::Retry(token) => self.retry(id, token),
-            Command::Typing(conversation) => self.typing(id, conversation),
+            Command::Typing(conversation) => self.typing(id, self.outbox.resolve(conversation)),
             Command::SetStatus(online) => self.volatile(id, Request::SetStatus { online }),
             Command::Query(query) => self.query(id, query),
             Command::Focus(conversations) => {
+                // Whoever opens a conversation wants what waits there to leave.
+                let conversations: Vec<ConversationId> =
+                    conversations.into_iter().map(|id| self.outbox.resolve(id)).collect();
+                conversations.iter().for_each(|id| self.outbox.wake_lane(Lane::Conversation(*id)));
                 self.ledger.set_focus(conversations);
                 self.answer(id, Ok(Reply::Done));
             }
@@ -250,10 +260,12 @@ impl Core {
                 self.give_link_up();
             }
             Purpose::Heads(heads) => self.heads_answered(heads, false),
+            Purpose::HeadsSince(_) => self.heads_since_failed(),
             Purpose::Range(range) => self.range_answered(range, false),
             Purpose::Users(users) => self.users_answered(users, false),
             Purpose::List(id) => self.answer(id, Err(timed_out())),
             Purpose::Volatile(id) => self.answer(id, Ok(Reply::Done)),
+            Purpose::Fact(token) => self.entry_refused(token, MessagingError::from(ErrorCode::Timeout)),
         }
     }
 
@@ -264,7 +276,8 @@ impl Core {
             || self.wants_own_user
             || self.may_send_entry()
             || (self.pending.catch_up_count() < CATCH_UP_WINDOW
-                && (self.ledger.heads_waiting() > 0
+                && (self.since.wanted
+                    || self.ledger.heads_waiting() > 0
                     || !self.nameless.is_empty()
                     || (self.knows_own_user && self.ledger.is_wanting())))
     }
@@ -299,6 +312,10 @@ impl Core {
     fn ask_for_history(&mut self) -> bool {
         if self.pending.catch_up_count() >= CATCH_UP_WINDOW {
             return false;
+        }
+        if self.since.wanted {
+            self.ask_heads_since();
+            return true;
         }
         if self.ledger.heads_waiting() > 0 {
             let waiting = self.ledger.take_heads(CONVERSATIONS_MAX);
@@ -365,6 +382,17 @@ impl Core {
         RequestId::from_uuid(uuid::Builder::from_random_bytes(bytes).into_uuid())
     }
 
+    pub(super) fn fresh_token(&mut self) -> ClientToken {
+        let bytes = self.rng.u128(..).to_be_bytes();
+        ClientToken::from_uuid(uuid::Builder::from_random_bytes(bytes).into_uuid())
+    }
+
+    /// A request went well: so may others that rest.
+    pub(super) fn succeeded(&mut self) {
+        self.pace.succeed();
+        self.outbox.wake_rested(self.now);
+    }
+
     fn connected(&mut self) {
         self.link.heard(self.now);
         self.link.phase = Phase::Greeting { deadline: self.now.after(GREETING_TIMEOUT) };
@@ -398,6 +426,7 @@ impl Core {
         self.was_live = false;
         self.wants_own_user = false;
         self.idempotent = false;
+        self.since.link_lost();
         self.lose_fetches();
         self.nameless.clear();
         self.asked_names.clear();
@@ -412,7 +441,13 @@ impl Core {
                 | Purpose::Users(Users { command: Some(id), .. })
                 | Purpose::List(id) => self.answer(id, Err(Refusal::Offline)),
                 Purpose::Volatile(id) => self.answer(id, Ok(Reply::Done)),
-                Purpose::Heads(_) | Purpose::Range(_) | Purpose::Users(_) | Purpose::Outbox(_) | Purpose::OwnUser => {}
+                Purpose::Heads(_)
+                | Purpose::HeadsSince(_)
+                | Purpose::Range(_)
+                | Purpose::Users(_)
+                | Purpose::Outbox(_)
+                | Purpose::Fact(_)
+                | Purpose::OwnUser => {}
             }
         }
         for entry in self.outbox.link_lost(self.now.after(self.settings.quarantine)) {
@@ -438,7 +473,8 @@ impl Core {
             }
             Phase::Ready if self.is_caught_up() => LinkState::Live,
             Phase::Ready => {
-                let unchecked = (self.ledger.heads_waiting() + self.pending.heads_awaited()) as u64;
+                let waiting = self.ledger.heads_waiting() + usize::from(self.since.wanted);
+                let unchecked = (waiting + self.pending.heads_awaited()) as u64;
                 LinkState::CatchingUp { unchecked, missing: self.ledger.missing() }
             }
         };
@@ -453,7 +489,10 @@ impl Core {
     fn is_caught_up(&self) -> bool {
         // Once live, reading heads again takes nothing back: only what it brings to light does.
         let heads_compared = self.was_live
-            || (self.ledger.heads_waiting() == 0 && self.continued.is_empty() && !self.pending.awaits_heads());
+            || (!self.since.wanted
+                && self.ledger.heads_waiting() == 0
+                && self.continued.is_empty()
+                && !self.pending.awaits_heads());
         self.knows_own_user && heads_compared && self.ledger.missing() == 0
     }
 

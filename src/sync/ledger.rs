@@ -50,6 +50,8 @@ pub(super) struct Track {
     pub(super) uber: bool,
     pub(super) coverage: Ranges,
     pub(super) last_activity: Timestamp,
+    /// The own read mark: the server's, or ours on its way.
+    pub(super) own_read: Sequence,
     pub(super) history: HistoryPolicy,
     /// Whether the head was compared on the present link.
     pub(super) compared: bool,
@@ -79,6 +81,7 @@ impl Track {
             uber: false,
             coverage: Ranges::new(),
             last_activity: Timestamp::default(),
+            own_read: Sequence::ZERO,
             history,
             compared: false,
             uncompared: false,
@@ -185,6 +188,7 @@ impl Ledger {
                 uber: conversation.uber,
                 coverage: conversation.coverage,
                 last_activity: conversation.last_activity,
+                own_read: conversation.own_read,
                 ..Track::new(conversation.membership, conversation.history.unwrap_or(history))
             };
             ledger.tracks.insert(id, track);
@@ -251,6 +255,13 @@ impl Ledger {
         }
     }
 
+    /// A conversation on screen got its real id.
+    pub(super) fn rename_focus(&mut self, provisional: ConversationId, made: ConversationId) {
+        let mut focus = self.focus.clone();
+        focus.iter_mut().filter(|id| **id == provisional).for_each(|id| *id = made);
+        self.set_focus(focus);
+    }
+
     /// Gives a conversation a policy of its own, or that of all.
     pub(super) fn set_history(&mut self, id: ConversationId, history: Option<HistoryPolicy>) {
         let history = history.unwrap_or(self.history);
@@ -267,6 +278,14 @@ impl Ledger {
     /// The head of a conversation is to be compared.
     pub(super) fn await_head(&mut self, id: ConversationId) {
         self.change(id, |track| track.uncompared = true);
+    }
+
+    /// Nothing happened in all but these conversations since their heads were last compared.
+    pub(super) fn unmoved(&mut self, but: &BTreeSet<ConversationId>) {
+        // Whether a head was compared decides no turn.
+        for (id, track) in &mut self.tracks {
+            track.compared |= !but.contains(id) && !track.uncompared;
+        }
     }
 
     /// Returns how many heads wait to be compared.
@@ -398,6 +417,7 @@ mod tests {
                     uber: false,
                     coverage: Ranges::new(),
                     last_activity: Timestamp(i64::try_from(*n).expect("small")),
+                    own_read: Sequence::ZERO,
                     history: None,
                 })
                 .collect(),

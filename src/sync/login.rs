@@ -223,6 +223,7 @@ impl Core {
 
     fn greeted(&mut self, announcement: Announcement) {
         self.idempotent = announcement.idempotent;
+        self.since.announced = announcement.heads;
         self.pace.set_rate(announcement.rate.unwrap_or(self.settings.rate));
         self.attempt_login();
     }
@@ -476,7 +477,7 @@ impl Core {
 
     /// Compares the conversations held with the server's list.
     fn compare_list(&mut self, member: &BTreeSet<ConversationId>, left: &BTreeSet<ConversationId>) {
-        let mut wanted: BTreeSet<ConversationId> = member.clone();
+        let mut doubtful = BTreeSet::new();
         let known: Vec<_> = self.ledger.iter().map(|(id, track)| (id, track.membership)).collect();
         for (id, membership) in known {
             let now = if member.contains(&id) {
@@ -491,18 +492,18 @@ impl Core {
             if now != membership {
                 self.set_membership(id, now);
                 // What happened up to the leaving, or since the return, is not known.
-                wanted.insert(id);
+                doubtful.insert(id);
             }
         }
         for (ids, membership) in [(member, Membership::Member), (left, Membership::Left)] {
             for id in ids {
                 if self.ledger.ensure(*id, membership) {
                     self.write(Write::Membership(*id, membership));
-                    wanted.insert(*id);
+                    doubtful.insert(*id);
                 }
             }
         }
-        wanted.retain(|id| self.ledger.get(*id).is_some_and(|track| track.membership != Membership::Removed));
-        self.compare_heads(wanted);
+        doubtful.retain(|id| self.ledger.get(*id).is_some_and(|track| track.membership != Membership::Removed));
+        self.compare_all_heads(member.union(&doubtful).copied().collect(), doubtful);
     }
 }

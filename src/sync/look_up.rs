@@ -41,9 +41,12 @@ impl Core {
 
     pub(super) fn ask_query(&mut self, id: CommandId, query: Query) {
         match query {
-            Query::Conversations(ids) => self.ask_heads(ids.into_iter().collect(), Some(id)),
+            Query::Conversations(ids) => {
+                self.ask_heads(ids.into_iter().map(|id| self.outbox.resolve(id)).collect(), Some(id));
+            }
             Query::Users(users) => self.ask_users(users, Some(id)),
             Query::Retransmit { conversation, from, to, count } => {
+                let conversation = self.outbox.resolve(conversation);
                 let head = self.ledger.get(conversation).map(|track| track.head);
                 match retransmit_range(from, to, count, head) {
                     Ok(range) => self.ask_range(Range::new(conversation, range, Some(id))),
@@ -66,7 +69,13 @@ impl Core {
                 let ids = heads.waiting.iter().copied().collect();
                 self.request(Request::GetConversations(ids), purpose);
             }
-            Purpose::OwnUser | Purpose::Range(_) | Purpose::List(_) | Purpose::Volatile(_) | Purpose::Outbox(_) => {
+            Purpose::OwnUser
+            | Purpose::HeadsSince(_)
+            | Purpose::Range(_)
+            | Purpose::List(_)
+            | Purpose::Volatile(_)
+            | Purpose::Fact(_)
+            | Purpose::Outbox(_) => {
                 unreachable!("only what names many things is asked in parts")
             }
         }
@@ -80,7 +89,7 @@ impl Core {
     /// One part of a question about users is answered, or nothing more of it will come.
     pub(super) fn users_answered(&mut self, mut users: Users, complete: bool) {
         if complete {
-            self.pace.succeed();
+            self.succeeded();
         }
         if let Some(next) = users.parts.pop() {
             users.ask(next);
@@ -139,7 +148,7 @@ impl Core {
         let Some(Purpose::List(command)) = self.pending.get_mut(request) else { return };
         let command = *command;
         self.pending.remove(request);
-        self.pace.succeed();
+        self.succeeded();
         self.answer(command, Ok(list));
     }
 }

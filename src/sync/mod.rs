@@ -17,10 +17,12 @@ mod catch_up;
 mod check;
 mod core;
 mod fetching;
+mod heads;
 mod ledger;
 mod link;
 mod login;
 mod look_up;
+mod merge;
 mod outbox;
 mod pace;
 mod pending;
@@ -34,9 +36,9 @@ pub use self::check::check_intent;
 pub use self::core::Core;
 
 use crate::model::{
-    ClientToken, Conversation, ConversationId, Credentials, Event, HistoryPolicy, Intent, Membership, MessagingError,
-    Notice, OutboxEntry, PushToken, Ranges, RawJson, Secret, Sequence, SequenceRange, ServerAddress, Session,
-    Timestamp, User, UserId, UserName,
+    ClientToken, Conversation, ConversationId, Credentials, Event, HistoryPolicy, Intent, Membership, Message,
+    MessageId, MessagingError, Notice, OutboxEntry, PushToken, Ranges, RawJson, Secret, Sequence, SequenceRange,
+    ServerAddress, Session, Timestamp, User, UserId, UserName,
 };
 use crate::protocol::{ClientFrame, RateLimit, ServerFrame, UserKey};
 use std::collections::BTreeSet;
@@ -65,6 +67,8 @@ pub enum Input {
     DeadlinePassed,
     /// The application wants something.
     Command(CommandId, Command),
+    /// What [`Output::Load`] asked for, as the store has it; `None` when it is not held.
+    Loaded(ClientToken, Option<Message>),
 }
 
 /// What an application may want. Each is answered exactly once.
@@ -162,10 +166,23 @@ pub enum Output {
     HangUp(LinkId),
     /// Send a frame; on a link that is gone it is dropped without a word.
     Send(LinkId, ClientFrame),
+    /// Read a message from the store and report [`Input::Loaded`].
+    Load(Load),
     /// Answer a command.
     Answer(CommandId, Result<Reply, Refusal>),
     /// Tell whoever listens.
     Signal(Signal),
+}
+
+/// A message whose content an entry of the outbox has to know before it may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// The entry.
+    pub token: ClientToken,
+    /// Where.
+    pub conversation: ConversationId,
+    /// Which.
+    pub message: MessageId,
 }
 
 /// How a command went.
@@ -371,6 +388,8 @@ pub enum Write {
         /// Up to and including this event.
         sequence: Sequence,
     },
+    /// Replaces the cursor up to which heads were compared.
+    HeadsCursor(HeadsCursor),
     /// A conversation's own history policy, or none any more.
     History(ConversationId, Option<HistoryPolicy>),
     /// Everything the server had told of was held at this time, by the clock of this machine.
@@ -405,6 +424,7 @@ impl Write {
             | Self::Events(..)
             | Self::Cover(..)
             | Self::Hole(..)
+            | Self::HeadsCursor(_)
             | Self::WholeAt(_)
             | Self::ReadMark { .. }
             | Self::Subscriptions(_)
@@ -428,6 +448,17 @@ pub struct SavedState {
     pub outbox: Vec<OutboxEntry>,
     /// Whose names are held.
     pub users: BTreeSet<UserId>,
+    /// Up to where heads were compared, if a server ever told.
+    pub heads_cursor: Option<HeadsCursor>,
+}
+
+/// Up to where heads were compared, in the words of the server that gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadsCursor {
+    /// No other server is asked with it.
+    pub server_url: String,
+    /// Opaque.
+    pub cursor: String,
 }
 
 /// What the core needs to know of one conversation.
@@ -447,6 +478,8 @@ pub struct SavedConversation {
     pub coverage: Ranges,
     /// When something last happened.
     pub last_activity: Timestamp,
+    /// The own read mark.
+    pub own_read: Sequence,
     /// Its own history policy, if it has one.
     pub history: Option<HistoryPolicy>,
 }
@@ -466,6 +499,9 @@ pub struct Settings {
     pub silence_limit: Duration,
     /// How often heads are asked for again on a quiet live link: a lost tail leaves no gap to see.
     pub tail_check_interval: Duration,
+    /// Whether a message that was refused for now lets those written after it pass. Otherwise they wait, and order
+    /// is kept.
+    pub new_ones_pass: bool,
     /// How much history of a conversation without a policy of its own is fetched without anybody asking.
     pub history: HistoryPolicy,
 }
@@ -482,6 +518,7 @@ impl Default for Settings {
             ping_interval: Duration::from_secs(5),
             silence_limit: Duration::from_secs(15),
             tail_check_interval: Duration::from_secs(120),
+            new_ones_pass: false,
             history: HistoryPolicy::Everything,
         }
     }

@@ -1,12 +1,17 @@
 //! Order, retry and reconciliation of what we send.
 //!
 //! Entries about one conversation form a **lane**: they leave one after the other, so that they reach
-//! the log in the order in which they were accepted. A new conversation has a lane of its own.
+//! the log in the order in which they were accepted. What is about the user alone has a lane of its own.
+//!
+//! A conversation made while offline is known by a **provisional id**, the uuid of the token of the entry that makes
+//! it, and a message not yet sent by its token. What names either waits until that entry is settled, and
+//! then names what the server made of it.
 
+use super::attempt::Fact;
 use super::pace::Backoff;
 use crate::model::{
-    ClientToken, ConversationId, ErrorCode, Intent, MessagingError, OutboxEntry, OutboxState, Sequence, Settlement,
-    Uptime,
+    ClientToken, ConversationId, ErrorCode, Intent, MessageId, MessageKey, MessagingError, OutboxEntry, OutboxState,
+    Sequence, Settlement, Uptime,
 };
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,13 +23,19 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// Attempts at an entry that meets a code we do not know, before it counts as refused for good.
 const UNKNOWN_CODE_ATTEMPTS: u32 = 5;
 
+/// How many settled entries are kept, the newest, so that a late question finds its answer and a second copy of a
+/// message is known for one.
+const SETTLED_KEPT: usize = 256;
+
+/// How many settled entries that made a conversation are kept, the newest: applications may have written down the
+/// provisional ids, 16 bytes each.
+const MADE_KEPT: usize = 4_096;
+
 /// Entries that leave one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lane {
-    /// Everything about one conversation.
+    /// Everything about one conversation, its making included.
     Conversation(ConversationId),
-    /// One new conversation.
-    New(ClientToken),
     /// Everything about the user.
     User,
 }
@@ -52,11 +63,16 @@ pub(super) enum Look {
 struct LaneState {
     /// Unfinished entries by position.
     entries: BTreeSet<u64>,
-    /// The first of them, when it may leave now.
+    /// How many of them the server may be working on.
+    under_way: usize,
+    /// The one that may leave now.
     ready: Option<u64>,
     look: Option<Look>,
     rest_until: Uptime,
+    rest_since: Uptime,
     failures: u32,
+    /// What the entry at this position has to know before it may leave; `None` while that is asked for.
+    fact: Option<(u64, Option<Fact>)>,
 }
 
 /// All entries.
@@ -64,19 +80,21 @@ struct LaneState {
 pub(super) struct Outbox {
     entries: BTreeMap<u64, OutboxEntry>,
     by_token: BTreeMap<ClientToken, u64>,
+    /// Positions by what they name: a token, or the uuid of a conversation, which is that of its maker or nobody's.
+    waiting_for: BTreeMap<ClientToken, BTreeSet<u64>>,
     lanes: BTreeMap<Lane, LaneState>,
-    /// Positions at the head of a lane that may leave now.
+    /// Positions that may leave now, one a lane.
     ready: BTreeSet<u64>,
     resting: BTreeSet<(Uptime, Lane)>,
+    /// Positions of what is settled, and of the settled entries that made a conversation.
+    settled: BTreeSet<u64>,
+    made: BTreeSet<u64>,
     last_position: u64,
 }
 
 pub(super) fn lane_of(entry: &OutboxEntry) -> Lane {
-    match (entry.intent.conversation(), &entry.intent) {
-        (Some(conversation), _) => Lane::Conversation(conversation),
-        (None, Intent::CreateConversation(_)) => Lane::New(entry.token),
-        (None, _) => Lane::User,
-    }
+    let made = matches!(entry.intent, Intent::CreateConversation(_)).then(|| ConversationId::provisional(entry.token));
+    entry.intent.conversation().or(made).map_or(Lane::User, Lane::Conversation)
 }
 
 const fn is_unfinished(state: OutboxState) -> bool {
@@ -84,6 +102,31 @@ const fn is_unfinished(state: OutboxState) -> bool {
         OutboxState::Queued | OutboxState::Sending | OutboxState::Uncertain => true,
         OutboxState::Settled | OutboxState::Failed => false,
     }
+}
+
+const fn is_under_way(state: OutboxState) -> bool {
+    match state {
+        OutboxState::Sending | OutboxState::Uncertain => true,
+        OutboxState::Queued | OutboxState::Settled | OutboxState::Failed => false,
+    }
+}
+
+/// Returns whether the server cannot have it: it never left, or each time it left it was refused.
+pub(super) const fn cannot_have_arrived(entry: &OutboxEntry) -> bool {
+    match entry.state {
+        OutboxState::Queued => entry.attempts == 0 || entry.error.is_some(),
+        OutboxState::Failed => true,
+        OutboxState::Sending | OutboxState::Uncertain | OutboxState::Settled => false,
+    }
+}
+
+/// Returns the tokens an entry may name others by: of what makes its conversation, and of what sends its message.
+fn named_by(entry: &OutboxEntry) -> impl Iterator<Item = ClientToken> + use<> {
+    let message = match entry.intent.message() {
+        Some(MessageKey::Token(token)) => Some(token),
+        Some(MessageKey::Id(_)) | None => None,
+    };
+    entry.intent.conversation().map(ConversationId::maker).into_iter().chain(message)
 }
 
 impl Outbox {
@@ -110,45 +153,98 @@ impl Outbox {
     pub(super) fn put(&mut self, entry: OutboxEntry) {
         let lane = lane_of(&entry);
         let position = entry.position;
-        let unfinished = is_unfinished(entry.state);
+        let (unfinished, under_way) = (is_unfinished(entry.state), is_under_way(entry.state));
+        // A replaced one may have stood elsewhere: in another lane, or at another place.
+        if let Some(before) = self.take(entry.token)
+            && lane_of(&before) != lane
+        {
+            self.refresh(lane_of(&before));
+        }
         self.by_token.insert(entry.token, position);
+        for token in named_by(&entry) {
+            self.waiting_for.entry(token).or_default().insert(position);
+        }
+        if entry.state == OutboxState::Settled {
+            let makes = matches!(entry.intent, Intent::CreateConversation(_));
+            if makes {
+                self.made.insert(position)
+            } else {
+                self.settled.insert(position)
+            };
+        }
         self.entries.insert(position, entry);
-        let state = self.lanes.entry(lane).or_default();
         if unfinished {
+            let state = self.lanes.entry(lane).or_default();
             state.entries.insert(position);
-        } else {
-            state.entries.remove(&position);
+            state.under_way += usize::from(under_way);
         }
         self.refresh(lane);
     }
 
     /// Forgets an entry.
     pub(super) fn forget(&mut self, token: ClientToken) -> Option<OutboxEntry> {
+        let entry = self.take(token)?;
+        self.refresh(lane_of(&entry));
+        Some(entry)
+    }
+
+    /// Takes an entry out, and leaves it to the caller to refresh its lane.
+    fn take(&mut self, token: ClientToken) -> Option<OutboxEntry> {
         let position = self.by_token.remove(&token)?;
         let entry = self.entries.remove(&position)?;
-        let lane = lane_of(&entry);
-        if let Some(state) = self.lanes.get_mut(&lane) {
-            state.entries.remove(&position);
+        for token in named_by(&entry) {
+            if let Some(positions) = self.waiting_for.get_mut(&token) {
+                positions.remove(&position);
+                if positions.is_empty() {
+                    self.waiting_for.remove(&token);
+                }
+            }
         }
-        self.refresh(lane);
+        self.settled.remove(&position);
+        self.made.remove(&position);
+        if let Some(state) = self.lanes.get_mut(&lane_of(&entry)) {
+            state.entries.remove(&position);
+            state.under_way -= usize::from(is_under_way(entry.state));
+        }
         Some(entry)
+    }
+
+    /// Returns whether an entry names one that is not settled, be it under way or set aside.
+    fn is_held(&self, entry: &OutboxEntry) -> bool {
+        named_by(entry).any(|token| self.get(token).is_some_and(|named| named.state != OutboxState::Settled))
+    }
+
+    /// Returns those that name an entry, in the order of acceptance.
+    pub(super) fn waiting_for(&self, token: ClientToken) -> Vec<OutboxEntry> {
+        let positions = self.waiting_for.get(&token).into_iter().flatten();
+        positions.filter_map(|position| self.entries.get(position)).cloned().collect()
     }
 
     /// Finds out anew which entry of a lane may leave now.
     fn refresh(&mut self, lane: Lane) {
+        let Some(state) = self.lanes.get(&lane) else { return };
+        let first = state.entries.iter().filter_map(|position| self.entries.get(position));
+        let first = first.into_iter().find(|entry| !self.is_held(entry)).map(|entry| (entry.position, entry.state));
         let Some(state) = self.lanes.get_mut(&lane) else { return };
         if let Some(position) = state.ready.take() {
             self.ready.remove(&position);
         }
-        let Some(first) = state.entries.first() else {
+        if state.entries.is_empty() {
             self.resting.remove(&(state.rest_until, lane));
             self.lanes.remove(&lane);
             return;
-        };
-        let queued = self.entries.get(first).is_some_and(|entry| entry.state == OutboxState::Queued);
-        if queued && state.rest_until == Uptime::default() {
-            state.ready = Some(*first);
-            self.ready.insert(*first);
+        }
+        if state.fact.as_ref().is_some_and(|(position, _)| first.is_none_or(|(first, _)| first != *position)) {
+            state.fact = None;
+        }
+        let waits_for_fact = matches!(state.fact, Some((_, None)));
+        if let Some((position, OutboxState::Queued)) = first
+            && state.under_way == 0
+            && state.rest_until == Uptime::default()
+            && !waits_for_fact
+        {
+            state.ready = Some(position);
+            self.ready.insert(position);
         }
     }
 
@@ -162,22 +258,76 @@ impl Outbox {
     }
 
     pub(super) fn unfinished(&self) -> impl Iterator<Item = &OutboxEntry> {
-        self.lanes.values().flat_map(|lane| &lane.entries).filter_map(|position| self.entries.get(position))
+        self.lanes.keys().flat_map(|lane| self.in_lane(*lane))
     }
 
-    /// Returns the entry that leaves next, the oldest of those at the head of their lanes.
+    /// Returns the unfinished entries of a lane in the order of acceptance.
+    pub(super) fn in_lane(&self, lane: Lane) -> impl DoubleEndedIterator<Item = &OutboxEntry> {
+        let positions = self.lanes.get(&lane).into_iter().flat_map(|state| &state.entries);
+        positions.filter_map(|position| self.entries.get(position))
+    }
+
+    /// Returns the entry that leaves next, the oldest of those that may.
     pub(super) fn next_ready(&self) -> Option<&OutboxEntry> {
         self.entries.get(self.ready.first()?)
     }
 
+    /// Returns the conversation that a provisional id stands for, once the server has named it; any other id as it is.
+    pub(super) fn resolve(&self, conversation: ConversationId) -> ConversationId {
+        let made = self.get(conversation.maker()).and_then(|maker| maker.settlement?.conversation);
+        made.unwrap_or(conversation)
+    }
+
+    /// Returns whether an id stands for a conversation that is still to be made.
+    pub(super) fn is_provisional(&self, conversation: ConversationId) -> bool {
+        self.get(conversation.maker()).is_some_and(|maker| maker.state != OutboxState::Settled)
+    }
+
     /// Returns the user's own read mark that is on its way in this conversation.
     pub(super) fn own_read_mark(&self, conversation: ConversationId) -> Option<Sequence> {
-        let lane = self.lanes.get(&Lane::Conversation(conversation))?;
-        let marks = lane.entries.iter().filter_map(|position| {
-            let Intent::MarkAsRead { sequence, .. } = self.entries.get(position)?.intent else { return None };
+        let marks = self.in_lane(Lane::Conversation(conversation)).filter_map(|entry| {
+            let Intent::MarkAsRead { sequence, .. } = entry.intent else { return None };
             Some(sequence)
         });
-        marks.max()
+        marks.last()
+    }
+
+    /// Returns whether a second copy of this message is being removed already.
+    pub(super) fn removes_duplicate(&self, copy: MessageId) -> bool {
+        let mut wishes = self.entries.values().map(|entry| &entry.intent);
+        wishes.any(|wish| matches!(wish, Intent::RemoveDuplicate { message, .. } if *message == copy))
+    }
+
+    /// The entry at the head of this lane waits until something is known.
+    pub(super) fn ask_fact(&mut self, entry: &OutboxEntry) {
+        let lane = lane_of(entry);
+        if let Some(state) = self.lanes.get_mut(&lane) {
+            state.fact = Some((entry.position, None));
+        }
+        self.refresh(lane);
+    }
+
+    /// What an entry waited to know is known; if it still waits for it, it may leave.
+    pub(super) fn tell_fact(&mut self, token: ClientToken, fact: Fact) {
+        let Some(entry) = self.get(token) else { return };
+        let (lane, position) = (lane_of(entry), entry.position);
+        let waits = |state: &&mut LaneState| matches!(state.fact, Some((waiting, None)) if waiting == position);
+        if let Some(state) = self.lanes.get_mut(&lane).filter(waits) {
+            state.fact = Some((position, Some(fact)));
+        }
+        self.refresh(lane);
+    }
+
+    /// Returns what this entry had to know and does.
+    pub(super) fn fact(&self, entry: &OutboxEntry) -> Option<&Fact> {
+        let (position, fact) = self.lanes.get(&lane_of(entry))?.fact.as_ref()?;
+        fact.as_ref().filter(|_| *position == entry.position)
+    }
+
+    /// Returns whether this entry waits until something is known.
+    pub(super) fn waits_for_fact(&self, entry: &OutboxEntry) -> bool {
+        let state = self.lanes.get(&lane_of(entry));
+        state.is_some_and(|state| matches!(state.fact, Some((waiting, None)) if waiting == entry.position))
     }
 
     /// The lane of this entry rests after an answer that says "later".
@@ -190,25 +340,49 @@ impl Outbox {
         }
         state.failures = state.failures.saturating_add(1);
         self.resting.remove(&(state.rest_until, lane));
+        state.rest_since = now;
         state.rest_until = now.after(delay);
+        state.fact = None;
         self.resting.insert((state.rest_until, lane));
         self.refresh(lane);
     }
 
+    /// Returns how often in a row the lane of this entry had to rest.
+    pub(super) fn failures(&self, entry: &OutboxEntry) -> u32 {
+        self.lanes.get(&lane_of(entry)).map_or(0, |state| state.failures)
+    }
+
     /// Wakes lanes whose rest is over.
     pub(super) fn wake(&mut self, now: Uptime) {
-        while let Some((until, lane)) = self.resting.first().copied().filter(|(until, _)| *until <= now) {
-            self.resting.remove(&(until, lane));
-            if let Some(state) = self.lanes.get_mut(&lane) {
-                state.rest_until = Uptime::default();
-            }
-            self.refresh(lane);
+        while let Some((_, lane)) = self.resting.first().copied().filter(|(until, _)| *until <= now) {
+            self.wake_lane(lane);
         }
     }
 
     /// Wakes every lane: the network may be back.
     pub(super) fn wake_all(&mut self) {
         self.wake(Uptime::from_duration(Duration::MAX));
+    }
+
+    /// Wakes the lanes that have rested for the least delay: something went well just now.
+    ///
+    /// Not those that were refused a moment ago: where one kind of request succeeds all the time and another never
+    /// does, the second must not be tried with each success of the first.
+    pub(super) fn wake_rested(&mut self, now: Uptime) {
+        let rested = |lane: &&(Uptime, Lane)| {
+            self.lanes.get(&lane.1).is_some_and(|state| now.since(state.rest_since) >= RETRY.0)
+        };
+        let lanes: Vec<Lane> = self.resting.iter().filter(rested).map(|(_, lane)| *lane).collect();
+        lanes.into_iter().for_each(|lane| self.wake_lane(lane));
+    }
+
+    /// Ends the rest of a lane.
+    pub(super) fn wake_lane(&mut self, lane: Lane) {
+        if let Some(state) = self.lanes.get_mut(&lane) {
+            self.resting.remove(&(state.rest_until, lane));
+            state.rest_until = Uptime::default();
+        }
+        self.refresh(lane);
     }
 
     /// Returns when the next lane wakes or leaves quarantine.
@@ -231,6 +405,10 @@ impl Outbox {
                 Look::AskHead | Look::Asked | Look::CatchUp => Look::AskHead,
             });
         }
+        // Facts are asked for on a link, and grow old without one.
+        let asked: Vec<Lane> =
+            self.lanes.iter_mut().filter_map(|(lane, state)| state.fact.take().map(|_| *lane)).collect();
+        asked.into_iter().for_each(|lane| self.refresh(lane));
         let changed: Vec<OutboxEntry> = self
             .unfinished()
             .filter(|entry| entry.state == OutboxState::Sending)
@@ -278,14 +456,48 @@ impl Outbox {
         changed
     }
 
-    /// Marks an entry as done. `None` when it is unknown or finished already.
-    pub(super) fn settle(&mut self, token: ClientToken, settlement: Settlement) -> Option<OutboxEntry> {
-        let entry = self.get(token).filter(|entry| is_unfinished(entry.state))?;
+    /// Marks an entry as done. Returns it, followed by those that waited for it and now name what it made; empty
+    /// when it is unknown or done already. One that was set aside is done, too, when the server turns out to have it.
+    pub(super) fn settle(&mut self, token: ClientToken, settlement: Settlement) -> Vec<OutboxEntry> {
+        let Some(entry) = self.get(token).filter(|entry| entry.state != OutboxState::Settled) else {
+            return Vec::new();
+        };
         let settled =
             OutboxEntry { state: OutboxState::Settled, settlement: Some(settlement), error: None, ..entry.clone() };
         self.calm(&settled);
+        let waiting = self.waiting_for(token);
         self.put(settled.clone());
-        Some(settled)
+        let mut changed = vec![settled];
+        for mut entry in waiting {
+            if let (Some(named), Some(made)) = (entry.intent.conversation_mut(), settlement.conversation)
+                && *named == ConversationId::provisional(token)
+            {
+                *named = made;
+            }
+            if let (Some(named), Some(sent)) = (entry.intent.message_mut(), settlement.message)
+                && *named == MessageKey::Token(token)
+            {
+                *named = MessageKey::Id(sent);
+            }
+            self.put(entry.clone());
+            changed.push(entry);
+        }
+        changed
+    }
+
+    /// Takes out what is settled so long ago that nobody will ask for it. Returns the tokens.
+    pub(super) fn prune(&mut self) -> Vec<ClientToken> {
+        let old = |positions: &BTreeSet<u64>, kept: usize| -> Vec<u64> {
+            positions.iter().take(positions.len().saturating_sub(kept)).copied().collect()
+        };
+        let mut positions = old(&self.settled, SETTLED_KEPT);
+        positions.extend(old(&self.made, MADE_KEPT));
+        let tokens: Vec<ClientToken> =
+            positions.iter().filter_map(|position| self.entries.get(position)).map(|entry| entry.token).collect();
+        for token in &tokens {
+            self.forget(*token);
+        }
+        tokens
     }
 
     /// Marks an entry as refused for good. `None` when it is unknown or finished already.

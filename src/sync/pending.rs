@@ -4,6 +4,7 @@ use super::CommandId;
 use crate::model::{
     ClientToken, Conversation, ConversationId, Event, RequestId, Sequence, SequenceRange, Uptime, User,
 };
+use crate::protocol::Head;
 use crate::protocol::UserKey;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +15,8 @@ pub(super) enum Purpose {
     OwnUser,
     /// A sign of heads: up to 30 conversations.
     Heads(Heads),
+    /// Which conversations moved since a cursor: those told so far.
+    HeadsSince(Vec<Head>),
     /// Users, for the application or because they take part somewhere and have no name yet.
     Users(Users),
     /// A range of history.
@@ -24,6 +27,8 @@ pub(super) enum Purpose {
     Volatile(CommandId),
     /// An entry of the outbox.
     Outbox(ClientToken),
+    /// The description of a conversation that an entry of the outbox has to know.
+    Fact(ClientToken),
 }
 
 /// An answer of one frame a conversation, in any order.
@@ -178,7 +183,7 @@ impl Pending {
     pub(super) fn catch_up_count(&self) -> usize {
         self.requests
             .values()
-            .filter(|request| matches!(request.purpose, Purpose::Heads(_) | Purpose::Range(_)))
+            .filter(|request| matches!(request.purpose, Purpose::Heads(_) | Purpose::HeadsSince(_) | Purpose::Range(_)))
             .count()
     }
 
@@ -191,11 +196,14 @@ impl Pending {
     pub(super) fn heads_awaited(&self) -> usize {
         let awaited = self.requests.values().map(|request| match &request.purpose {
             Purpose::Heads(heads) => heads.waiting.len(),
+            // One at least, and nobody knows how many.
+            Purpose::HeadsSince(_) => 1,
             Purpose::OwnUser
             | Purpose::Users(_)
             | Purpose::List(_)
             | Purpose::Volatile(_)
             | Purpose::Range(_)
+            | Purpose::Fact(_)
             | Purpose::Outbox(_) => 0,
         });
         awaited.sum()
@@ -203,6 +211,8 @@ impl Pending {
 
     /// Returns whether heads are being asked for.
     pub(super) fn awaits_heads(&self) -> bool {
-        self.requests.values().any(|request| matches!(request.purpose, Purpose::Heads(_) | Purpose::OwnUser))
+        self.requests
+            .values()
+            .any(|request| matches!(request.purpose, Purpose::Heads(_) | Purpose::HeadsSince(_) | Purpose::OwnUser))
     }
 }

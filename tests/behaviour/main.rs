@@ -13,3 +13,4 @@ mod raw;
 mod session;
 mod silence;
 mod world;
+mod writes;

@@ -155,6 +155,7 @@ fn settings(flavour: Flavour) -> Settings {
         silence_limit: 3 * FAR,
         tail_check_interval: 2 * FAR,
         quarantine: if flavour == Flavour::Hasty { Duration::ZERO } else { LATE_MAX },
+        new_ones_pass: false,
         history: HistoryPolicy::Everything,
     }
 }
@@ -342,13 +343,17 @@ impl World {
     }
 
     fn give(&mut self, input: Input, kill: Option<usize>) -> Result<usize, String> {
-        let outputs = self.core.handle(Uptime::from_duration(self.now), input);
-        let count = outputs.len();
-        for (number, output) in outputs.into_iter().enumerate() {
-            if kill == Some(number) {
-                break;
+        let now = Uptime::from_duration(self.now);
+        let mut outputs = VecDeque::from(self.core.handle(now, input));
+        let mut count = 0;
+        while let Some(output) = outputs.pop_front().filter(|_| kill != Some(count)) {
+            count += 1;
+            if let Output::Load(load) = output {
+                let found = self.disk.message(load.conversation, load.message);
+                outputs.extend(self.core.handle(now, Input::Loaded(load.token, found)));
+            } else {
+                self.perform(output)?;
             }
-            self.perform(output)?;
         }
         if kill.is_some() {
             self.kill();
@@ -401,6 +406,7 @@ impl World {
                 Err("D-3: an entry was shown before it was stored".to_owned())
             }
             Output::Signal(_) => Ok(()),
+            Output::Load(_) => unreachable!("answered at once"),
         }
     }
 

@@ -158,24 +158,6 @@ fn lists_that_were_looked_up_are_read_offline() {
 }
 
 #[test]
-fn only_the_newest_settled_entries_are_kept_and_all_others() {
-    let (_folder, store) = new_store();
-    let writes = (1..=300_u64).map(|number| {
-        let settled = number % 100 != 0;
-        let state = if settled { OutboxState::Settled } else { OutboxState::Failed };
-        let error = (!settled).then(|| MessagingError::from(ErrorCode::Acl));
-        Write::Outbox(OutboxEntry { state, settlement: settled.then(Settlement::default), error, ..entry(number) })
-    });
-    store.write(writes.collect()).wait().unwrap();
-    let kept = store.read(|reader| reader.outbox()).unwrap();
-    assert_eq!(kept.len(), 256 + 3);
-    assert_eq!(kept[0].position, 42);
-    store.write(vec![Write::OutboxForget(entry(300).token)]).wait().unwrap();
-    assert_eq!(store.read(|reader| reader.outbox()).unwrap().len(), 256 + 2);
-    assert_sound(&store);
-}
-
-#[test]
 fn a_private_part_survives_a_description_without_one() {
     let (_folder, store) = new_store();
     let private = PrivateUser {

@@ -4,7 +4,7 @@ use super::look_into;
 use crate::failure::{Exit, Failure};
 use crate::names;
 use crate::render::{Out, size, time};
-use backscroll::model::{OutboxEntry, OutboxState};
+use backscroll::model::{ConversationId, OutboxEntry, OutboxState};
 use backscroll::sync::{HoleReason, LinkState, SignedOut};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -129,14 +129,15 @@ pub(crate) fn print_entry(out: Out, entry: &OutboxEntry) -> Result<(), Failure> 
     let settled = entry.settlement.unwrap_or_default();
     let state = state_name(entry.state);
     if let backscroll::model::Intent::CreateConversation(config) = &entry.intent {
+        // Until the server has named it, it is known and written to by an id of our own.
+        let id = settled.conversation.unwrap_or(ConversationId::provisional(entry.token));
         // A new conversation begins with its own event.
         let sequence = settled.conversation.map(|_| settled.sequence.map_or(1, backscroll::model::Sequence::get));
         out.object(json!({
-            "type": "conversation", "uuid": settled.conversation, "title": config.title, "state": state,
+            "type": "conversation", "uuid": id, "title": config.title, "state": state,
             "sequence": sequence, "token": entry.token,
         }))?;
-        let name = settled.conversation.map_or_else(|| "not named yet".to_owned(), |id| id.to_string());
-        return out.say(format!("{state}: conversation {name}"));
+        return out.say(format!("{state}: conversation {id}"));
     }
     out.object(object)?;
     let what = settled.message.map(|id| format!(", message {id}")).unwrap_or_default();

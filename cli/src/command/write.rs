@@ -1,13 +1,16 @@
 //! Commands that want something done: durable first, then out if there is a link.
 
 use super::{inspect, open};
-use crate::args::Wait;
+use crate::args::{ParticipantsAction, Wait};
 use crate::failure::{Exit, Failure};
 use crate::names;
 use crate::render::Out;
-use backscroll::model::{ClientToken, ConversationConfig, OutboxEntry, OutboxState, RawJson, Sequence};
+use backscroll::model::{
+    ClientToken, ConversationConfig, ConversationId, OutboxEntry, OutboxState, Permissions, RawJson, Sequence,
+};
 use backscroll::sync::LinkState;
 use backscroll::{Error, Messenger, Sending};
+use serde_json::json;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,7 +27,7 @@ pub(crate) async fn create(
 ) -> Result<(), Failure> {
     let messenger = open(store).await?;
     let done = async {
-        let participants = names::participants(&messenger, users).await?;
+        let participants = names::participants(&messenger, users, Permissions::WRITER).await?;
         let sending = messenger.create_conversation(ConversationConfig { participants, ..config }).await?;
         settle(out, &messenger, sending, wait).await
     };
@@ -92,19 +95,76 @@ pub(crate) async fn read(
     finish(&messenger, done.await).await
 }
 
-pub(crate) async fn add_participants(
+pub(crate) async fn participants(
     out: Out,
     store: Option<PathBuf>,
     conversation: &str,
-    users: &[String],
+    action: ParticipantsAction,
+) -> Result<(), Failure> {
+    let messenger = open(store).await?;
+    let done = async {
+        let there = names::conversation(&messenger, conversation).await?.conversation;
+        let (sending, wait) = match action {
+            ParticipantsAction::Add { users, rights, wait } => {
+                let participants = names::participants(&messenger, &users, rights.into()).await?;
+                (there.add_participants(participants).await?, wait)
+            }
+            ParticipantsAction::Edit { users, rights, wait } => {
+                let participants = names::participants(&messenger, &users, rights.into()).await?;
+                (there.edit_participants(participants).await?, wait)
+            }
+            ParticipantsAction::Remove { users, wait } => {
+                let participants = names::participants(&messenger, &users, Permissions::NONE).await?;
+                let users = participants.iter().map(|participant| participant.user).collect();
+                (there.remove_participants(users).await?, wait)
+            }
+        };
+        settle(out, &messenger, sending, wait).await
+    };
+    finish(&messenger, done.await).await
+}
+
+pub(crate) async fn remove_conversation(
+    out: Out,
+    store: Option<PathBuf>,
+    conversation: &str,
     wait: Wait,
 ) -> Result<(), Failure> {
     let messenger = open(store).await?;
     let done = async {
-        let held = names::conversation(&messenger, conversation).await?;
-        let participants = names::participants(&messenger, users).await?;
-        let sending = held.conversation.add_participants(participants).await?;
+        let sending = names::conversation(&messenger, conversation).await?.conversation.remove().await?;
         settle(out, &messenger, sending, wait).await
+    };
+    finish(&messenger, done.await).await
+}
+
+pub(crate) async fn join(out: Out, store: Option<PathBuf>, id: ConversationId, wait: Wait) -> Result<(), Failure> {
+    let messenger = open(store).await?;
+    let done = async { settle(out, &messenger, messenger.join_conversation(id).await?, wait).await };
+    finish(&messenger, done.await).await
+}
+
+pub(crate) async fn leave(out: Out, store: Option<PathBuf>, conversation: &str, wait: Wait) -> Result<(), Failure> {
+    let messenger = open(store).await?;
+    let done = async {
+        let id = names::conversation(&messenger, conversation).await?.conversation.id;
+        settle(out, &messenger, messenger.leave_conversation(id).await?, wait).await
+    };
+    finish(&messenger, done.await).await
+}
+
+pub(crate) async fn retry(out: Out, store: Option<PathBuf>, token: ClientToken, wait: Wait) -> Result<(), Failure> {
+    let messenger = open(store).await?;
+    let done = async { settle(out, &messenger, messenger.retry(token).await?, wait).await };
+    finish(&messenger, done.await).await
+}
+
+pub(crate) async fn cancel(out: Out, store: Option<PathBuf>, token: ClientToken) -> Result<(), Failure> {
+    let messenger = open(store).await?;
+    let done = async {
+        messenger.cancel(token).await?;
+        out.object(json!({"type": "outbox", "token": token, "state": "cancelled"}))?;
+        out.say("taken back")
     };
     finish(&messenger, done.await).await
 }

@@ -339,6 +339,7 @@ pub(crate) fn tokens_after<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec
             | Write::Hole(..)
             | Write::ReadMark { .. }
             | Write::History(..)
+            | Write::HeadsCursor(_)
             | Write::WholeAt(_)
             | Write::Subscriptions(_)
             | Write::Subscribed(_)

@@ -2,12 +2,14 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a scenario looks for one thing among many")]
 
 mod catching_up;
+mod heads;
 mod link;
 mod outbox;
 mod session;
+mod writes;
 
 use super::{
-    Command, CommandId, Core, Input, LinkId, LinkState, Output, Refusal, Reply, SavedState, Settings, Signal,
+    Command, CommandId, Core, Input, LinkId, LinkState, Output, Query, Refusal, Reply, SavedState, Settings, Signal,
     SignedOut, Write,
 };
 use crate::model::{
@@ -17,7 +19,7 @@ use crate::model::{
     UserName, with_token,
 };
 use crate::protocol::{
-    Announcement, ClientFrame, ClientRpc, Header, Push, RateLimit, Request, ServerChat, ServerFrame, ServerRpc,
+    Announcement, ClientFrame, ClientRpc, Header, Push, RateLimit, Request, ServerChat, ServerFrame, ServerRpc, UserKey,
 };
 use std::time::Duration;
 use uuid::Uuid;
@@ -29,7 +31,8 @@ fn conversation(n: u128) -> ConversationId {
 }
 
 fn token(n: u128) -> ClientToken {
-    ClientToken::from_uuid(Uuid::from_u128(n))
+    // Apart from the uuids of conversations, as random ones are: a token may stand for one.
+    ClientToken::from_uuid(Uuid::from_u128(n + (1 << 64)))
 }
 
 fn me() -> UserId {
@@ -96,7 +99,9 @@ impl Shell {
     fn restore_with(saved: SavedState, history: HistoryPolicy) -> Self {
         let rate = RateLimit { burst: 64, interval: Duration::from_millis(1) };
         let settings = Settings { rate, history, ..Settings::default() };
-        let core = Core::restore(saved, settings, 1, Uptime::default());
+        // Another process draws other request ids than the one that left this.
+        let seed = 1 + saved.outbox.len() as u64;
+        let core = Core::restore(saved, settings, seed, Uptime::default());
         Self { core, now: Uptime::default(), commands: 0, link: None, state: LinkState::default() }
     }
 
@@ -110,7 +115,7 @@ impl Shell {
                 }
                 Output::HangUp(link) => assert_eq!(self.link.take(), Some(*link)),
                 Output::Signal(Signal::Link(state)) => self.state = state.clone(),
-                Output::Write(_) | Output::Send(..) | Output::Answer(..) | Output::Signal(_) => {}
+                Output::Write(_) | Output::Send(..) | Output::Load(_) | Output::Answer(..) | Output::Signal(_) => {}
             }
         }
         outputs
@@ -168,12 +173,15 @@ impl Shell {
 
     /// Dials and greets; returns the outputs behind the greeting.
     fn connect(&mut self, idempotent: bool) -> Vec<Output> {
+        let rate = idempotent.then_some(RateLimit { burst: 64, interval: Duration::from_millis(1) });
+        self.greet(Announcement { idempotent, heads: false, rate })
+    }
+
+    fn greet(&mut self, announcement: Announcement) -> Vec<Output> {
         if self.link.is_none() {
             self.wait_for(Duration::from_secs(90), |output| matches!(output, Output::Dial(..)));
         }
         self.give(Input::Connected(self.link()));
-        let rate = idempotent.then_some(RateLimit { burst: 64, interval: Duration::from_millis(1) });
-        let announcement = Announcement { idempotent, heads: false, rate };
         self.rpc(ServerRpc::Greeting { connection: None, announcement })
     }
 
@@ -236,6 +244,7 @@ fn requests(outputs: &[Output]) -> Vec<(RequestId, Request)> {
         | Output::Write(_)
         | Output::Dial(..)
         | Output::HangUp(_)
+        | Output::Load(_)
         | Output::Answer(..)
         | Output::Signal(_) => None,
     });

@@ -5,7 +5,7 @@ use super::disk::{Held, token_of};
 use super::medium::Medium;
 use super::{Accepted, World, foreign};
 use backscroll::model::{
-    ClientToken, Conversation, ConversationId, Event, EventBody, Membership, Message, MessageId, OutboxState,
+    ClientToken, Conversation, ConversationId, Event, EventBody, Intent, Membership, Message, MessageId, OutboxState,
     Permissions, Sequence, SequenceRange, UserId, fold_messages,
 };
 use backscroll::protocol::{REQUEST_TIMEOUT, RETRANSMIT_MAX};
@@ -156,6 +156,10 @@ impl<M: Medium> World<M> {
         let doubled = found.iter().find(|(_, times)| **times > 1);
         self.tally
             .holds("O-1", doubled.is_none(), || format!("a message is in the log more than once: {doubled:?}"))?;
+        // A client that finds two copies of a message of its own has one removed, and its token with it.
+        let mut wishes = self.devices.iter().flat_map(|device| device.disk.outbox.values()).map(|entry| &entry.intent);
+        let removed = wishes.any(|wish| matches!(wish, Intent::RemoveDuplicate { .. }));
+        self.tally.holds("O-1", !removed, || "a message was in the log twice".to_owned())?;
         let mut last: BTreeMap<(usize, ConversationId), Sequence> = BTreeMap::new();
         for Accepted { device, conversation, token } in &self.accepted {
             let entry = self.devices[*device].disk.outbox.get(token);

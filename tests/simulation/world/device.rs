@@ -12,7 +12,7 @@ use backscroll::protocol::{RateLimit, ServerFrame};
 use backscroll::sync::{
     Command, CommandId, Core, Input, LinkId, LinkState, Output, Refusal, Reply, Settings, Signal, Write,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// What a waiting command is about, as far as its answer is checked.
@@ -167,9 +167,9 @@ impl<M: Medium> World<M> {
         let device = &mut self.devices[index];
         let Some(core) = device.core.as_mut() else { return Ok(()) };
         device.diagrams.see_input(&input, &mut self.tally);
-        let outputs = core.handle(now, input);
+        let mut outputs = VecDeque::from(core.handle(now, input));
         self.ask_deadline(index);
-        for output in outputs {
+        while let Some(output) = outputs.pop_front() {
             if self.strikes("kill", self.faults.kill) {
                 self.kill(index);
                 return Ok(());
@@ -187,6 +187,12 @@ impl<M: Medium> World<M> {
                 Output::Dial(link, _) => self.dial(index, link)?,
                 Output::HangUp(link) => self.hang_up(index, link)?,
                 Output::Send(link, frame) => self.send(index, link, frame)?,
+                Output::Load(load) => {
+                    let device = &mut self.devices[index];
+                    let found = device.disk.message(load.conversation, load.message);
+                    let core = device.core.as_mut().expect("it lives");
+                    outputs.extend(core.handle(now, Input::Loaded(load.token, found)));
+                }
                 Output::Answer(id, reply) => self.answered(index, id, reply)?,
                 Output::Signal(signal) => self.told(index, signal)?,
             }

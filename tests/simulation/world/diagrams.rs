@@ -106,7 +106,7 @@ impl Diagrams {
                     }
                 }
             }
-            Output::Signal(_) | Output::Answer(..) | Output::Send(..) => {}
+            Output::Signal(_) | Output::Load(_) | Output::Answer(..) | Output::Send(..) => {}
         }
     }
 

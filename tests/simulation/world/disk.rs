@@ -2,10 +2,11 @@
 
 use super::tally::Tally;
 use backscroll::model::{
-    ClientToken, Conversation, ConversationId, Event, EventBody, Intent, Membership, MessageId, OutboxEntry,
-    OutboxState, Ranges, Sequence, SequenceRange, Session, Timestamp, User, UserId, token_of_payload,
+    ClientToken, Conversation, ConversationId, Event, EventBody, Intent, Membership, Message, MessageId, OutboxEntry,
+    OutboxState, Ranges, Sequence, SequenceRange, Session, Timestamp, User, UserId, fold_messages, token_of_payload,
+    without_token,
 };
-use backscroll::sync::{SavedConversation, SavedState, Write};
+use backscroll::sync::{HeadsCursor, SavedConversation, SavedState, Write};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One conversation.
@@ -18,6 +19,38 @@ pub(crate) struct Held {
     pub(crate) coverage: Ranges,
     pub(crate) holes: Ranges,
     last_activity: Timestamp,
+    /// Positions that hold an event, or are known to hold none.
+    known: Ranges,
+    /// Messages of ours that are held and not removed.
+    ours: BTreeMap<ClientToken, MessageId>,
+    removed: BTreeSet<MessageId>,
+}
+
+impl Held {
+    /// Nothing of ours is there twice.
+    fn take_message(&mut self, id: ConversationId, event: &Event, tally: &mut Tally) -> Result<(), String> {
+        match (&event.body, token_of(event)) {
+            (EventBody::MessageRemoved(message), _) => {
+                self.removed.insert(*message);
+                self.ours.retain(|_, ours| ours != message);
+            }
+            (EventBody::MessageSent(content), Some(token)) if !self.removed.contains(&content.id) => {
+                let before = self.ours.insert(token, content.id);
+                tally.holds("O-2", before.is_none(), || format!("{id} shows a message twice"))?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What is covered is held or known to be a hole, and the other way round.
+    fn check(&self, id: ConversationId, tally: &mut Tally) -> Result<(), String> {
+        let (covers, known) = (&self.coverage, &self.known);
+        tally.holds("L-2", known == covers, || format!("{id} covers {covers:?}, holds {known:?}"))?;
+        let ranges: Vec<SequenceRange> = covers.iter().collect();
+        let apart = ranges.windows(2).all(|pair| pair[0].last().next() < pair[1].first());
+        tally.holds("L-4", apart, || format!("{id} covers {ranges:?}"))
+    }
 }
 
 /// One device's file.
@@ -29,12 +62,13 @@ pub(crate) struct Disk {
     /// The own read marks, as people see them.
     marks: BTreeMap<ConversationId, Sequence>,
     users: BTreeMap<UserId, User>,
+    heads_cursor: Option<HeadsCursor>,
 }
 
 impl Disk {
     /// Applies one transaction, and checks that the file then holds what it claims.
     pub(crate) fn apply(&mut self, writes: Vec<Write>, tally: &mut Tally) -> Result<(), String> {
-        let mut touched = Vec::new();
+        let (mut touched, mut entries) = (Vec::new(), Vec::new());
         for write in writes {
             match write {
                 Write::Session(session) => self.session = Some(session),
@@ -58,6 +92,7 @@ impl Disk {
                     self.conversations.entry(id).or_default().membership = membership;
                 }
                 Write::Events(id, events) => {
+                    entries.extend(events.iter().filter_map(token_of));
                     self.add_events(id, events, tally)?;
                     touched.push(id);
                 }
@@ -66,9 +101,12 @@ impl Disk {
                     touched.push(id);
                 }
                 Write::Hole(id, range, _) => {
-                    self.conversations.entry(id).or_default().holes.insert(range);
+                    let held = self.conversations.entry(id).or_default();
+                    held.holes.insert(range);
+                    held.known.insert(range);
                     touched.push(id);
                 }
+                Write::HeadsCursor(cursor) => self.heads_cursor = Some(cursor),
                 Write::ReadMark { conversation, user, sequence } => {
                     if own_id(&self.session) == Some(user) {
                         self.marks.insert(conversation, sequence);
@@ -86,6 +124,7 @@ impl Disk {
                         check_arrow(before.state, entry.state)?;
                         tally.arrow("OutboxState", name_of_state(before.state), name_of_state(entry.state));
                     }
+                    entries.push(entry.token);
                     self.outbox.insert(entry.token, entry);
                 }
                 Write::OutboxForget(token) => {
@@ -93,19 +132,31 @@ impl Disk {
                 }
             }
         }
-        self.check_marks(tally)?;
-        touched.iter().try_for_each(|id| self.check(*id, tally))
+        for (id, held) in touched.iter().filter_map(|id| self.conversations.get_key_value(id)) {
+            held.check(*id, tally)?;
+        }
+        entries.iter().try_for_each(|token| self.check_entry(*token, tally))
     }
 
-    /// A mark that is on its way is not shown lower than it was set.
-    fn check_marks(&self, tally: &mut Tally) -> Result<(), String> {
-        for entry in self.outbox.values().filter(|entry| is_unfinished(entry.state)) {
-            if let Intent::MarkAsRead { conversation, sequence } = entry.intent {
-                let shown = self.marks.get(&conversation).copied().unwrap_or_default();
-                tally.holds("M-5", shown >= sequence, || format!("{sequence} was read, {shown} is shown"))?;
-            }
+    /// The echo of an entry and the event that it became would be one message twice; a read mark that is on its way is
+    /// not shown lower than it was set.
+    fn check_entry(&self, token: ClientToken, tally: &mut Tally) -> Result<(), String> {
+        let Some(entry) = self.outbox.get(&token).filter(|entry| is_unfinished(entry.state)) else { return Ok(()) };
+        let held = entry.intent.conversation().and_then(|id| self.conversations.get(&id));
+        let both = held.is_some_and(|held| held.ours.contains_key(&token));
+        tally.holds("O-2", !both, || format!("{token:?} is held, and waited for"))?;
+        if let Intent::MarkAsRead { conversation, sequence } = entry.intent {
+            let shown = self.marks.get(&conversation).copied().unwrap_or_default();
+            tally.holds("M-5", shown >= sequence, || format!("{sequence} was read, {shown} is shown"))?;
         }
         Ok(())
+    }
+
+    /// A message as it is held, with our own token out of sight.
+    pub(crate) fn message(&self, conversation: ConversationId, message: MessageId) -> Option<Message> {
+        let held = self.conversations.get(&conversation)?;
+        let found = fold_messages(held.events.values()).into_iter().find(|found| found.id == Some(message))?;
+        Some(Message { payload: without_token(found.payload.clone()), ..found })
     }
 
     fn add_events(&mut self, id: ConversationId, events: Vec<Event>, tally: &mut Tally) -> Result<(), String> {
@@ -115,37 +166,15 @@ impl Disk {
         for event in events {
             held.head = held.head.max(event.sequence);
             held.last_activity = held.last_activity.max(event.timestamp);
+            if let Some(range) = SequenceRange::single(event.sequence) {
+                held.known.insert(range);
+            }
+            held.take_message(id, &event, tally)?;
             let at = event.sequence;
             let is_new = event.conversation == id && held.events.insert(at, event).is_none();
             tally.holds("L-1", is_new, || format!("{id} got an event at {at} that it held, or another's"))?;
         }
         Ok(())
-    }
-
-    /// What is covered is held or known to be a hole, and the other way round; nothing of ours is there twice.
-    fn check(&self, id: ConversationId, tally: &mut Tally) -> Result<(), String> {
-        let held = &self.conversations[&id];
-        let positions: Ranges = held.events.keys().filter_map(|at| SequenceRange::single(*at)).collect();
-        let mut known = positions.clone();
-        held.holes.iter().for_each(|hole| {
-            known.insert(hole);
-        });
-        tally.holds("L-2", known == held.coverage, || format!("{id} covers {:?}, holds {known:?}", held.coverage))?;
-        let ranges: Vec<SequenceRange> = held.coverage.iter().collect();
-        let apart = ranges.windows(2).all(|pair| pair[0].last().next() < pair[1].first());
-        tally.holds("L-4", apart, || format!("{id} covers {ranges:?}"))?;
-        let removed: BTreeSet<MessageId> = held.events.values().filter_map(removed_by).collect();
-        let visible =
-            held.events.values().filter(|event| event.body.message().is_some_and(|id| !removed.contains(&id)));
-        let mut tokens: Vec<ClientToken> = visible.filter_map(token_of).collect();
-        let count = tokens.len();
-        tokens.sort_unstable();
-        tokens.dedup();
-        tally.holds("O-2", tokens.len() == count, || format!("{id} shows a message twice"))?;
-        // The echo of an entry and the event that it became would be one message twice.
-        let settled = |token| self.outbox.get(token).is_none_or(|entry| !is_unfinished(entry.state));
-        let both = tokens.iter().find(|token| !settled(token));
-        tally.holds("O-2", both.is_none(), || format!("{id} holds {both:?}, and waits for it"))
     }
 
     /// What a core is rebuilt from.
@@ -160,6 +189,7 @@ impl Disk {
             uber: held.description.as_ref().is_some_and(|described| described.uber),
             coverage: held.coverage.clone(),
             last_activity: held.last_activity,
+            own_read: self.marks.get(id).copied().unwrap_or_default(),
             history: None,
         });
         SavedState {
@@ -168,6 +198,7 @@ impl Disk {
             conversations: conversations.collect(),
             outbox,
             users: self.users.keys().copied().collect(),
+            heads_cursor: self.heads_cursor.clone(),
         }
     }
 
@@ -188,13 +219,6 @@ pub(crate) fn token_of(event: &Event) -> Option<ClientToken> {
     }
 }
 
-const fn removed_by(event: &Event) -> Option<MessageId> {
-    match event.body {
-        EventBody::MessageRemoved(id) => Some(id),
-        _ => None,
-    }
-}
-
 const fn is_unfinished(state: OutboxState) -> bool {
     match state {
         OutboxState::Queued | OutboxState::Sending | OutboxState::Uncertain => true,
@@ -208,11 +232,13 @@ fn check_arrow(from: OutboxState, to: OutboxState) -> Result<(), String> {
     let allowed = match from {
         // A restarted process finds out by an event, or by a look, what it left as sending.
         Sending => true,
-        Queued => matches!(to, Sending | Settled | Failed),
+        // Merged, or named anew.
+        Queued => true,
         Uncertain => matches!(to, Queued | Settled | Failed | Sending),
-        // Set aside with its error, it is tried again when somebody asks for it.
-        Failed => to == Queued,
-        Settled => false,
+        // Tried again by hand, named anew, or turned out to be done after all.
+        Failed => matches!(to, Queued | Failed | Settled),
+        // Of two copies of a message the first is the one.
+        Settled => matches!(to, Settled),
     };
     if allowed { Ok(()) } else { Err(format!("an entry went from {from:?} to {to:?}")) }
 }
