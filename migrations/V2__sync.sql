@@ -32,6 +32,38 @@ CREATE TABLE public_conversation (
     uuid   BLOB NOT NULL UNIQUE CHECK (length(uuid) = 16)
 ) STRICT;
 
+-- Lease: the process that syncs. Writing a higher generation makes the writer the holder; a transaction of an
+-- earlier holder finds it and keeps nothing.
+CREATE TABLE lease (
+    id          INTEGER PRIMARY KEY CHECK (id = 1),
+    generation  INTEGER NOT NULL CHECK (generation >= 0),
+    process     INTEGER CHECK (process >= 0),                   -- NULL before the first holder
+    program     TEXT,
+    since       INTEGER,                                        -- UNIX seconds, by the clock of the machine
+    CHECK ((process IS NULL) = (program IS NULL) AND (process IS NULL) = (since IS NULL))
+) STRICT;
+
+INSERT INTO lease (id, generation) VALUES (1, 0);
+
+-- Lease: what the other processes want, in the order of their commits; the newest stay for a while after the holder
+-- took them over, so that those who wished learn what became of it.
+CREATE TABLE wish (
+    number     INTEGER PRIMARY KEY,
+    -- 0 a new entry for the outbox, 1 an entry is to be taken back, 2 a refused entry is to be tried again
+    kind       INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 2),
+    token      BLOB NOT NULL CHECK (length(token) = 16),        -- of the entry
+    wished_at  INTEGER NOT NULL,                                -- UNIX seconds, by the clock of the machine
+    intent     TEXT,                                            -- JSON, of a new entry
+    answer     INTEGER CHECK (answer BETWEEN 0 AND 2),          -- 0 accepted, 1 done, 2 refused; NULL until taken over
+    entry      BLOB CHECK (length(entry) = 16),                 -- token of the entry that carries it, when accepted
+    checksum   INTEGER NOT NULL,                                -- of token, kind, time and intent
+    UNIQUE (token, kind),
+    CHECK ((kind = 0) = (intent IS NOT NULL)),
+    CHECK (coalesce(answer = 0, 0) = (entry IS NOT NULL))
+) STRICT;
+
+CREATE INDEX wish_waiting ON wish (number) WHERE answer IS NULL;
+
 -- Session: why it ended, and the device it belongs to.
 ALTER TABLE session ADD COLUMN refused INTEGER;                 -- code of the server; NULL while it lasts or when logged out
 ALTER TABLE session ADD COLUMN device TEXT;                     -- random id shown at each login; NULL before the first
@@ -41,30 +73,4 @@ CREATE TABLE push_token (
     id      INTEGER PRIMARY KEY,                                -- the oldest first
     token   TEXT NOT NULL UNIQUE,
     wanted  INTEGER NOT NULL CHECK (wanted IN (0, 1))           -- 0 to be unregistered, and then forgotten
-) STRICT;
-
--- Lease: the process that syncs. Writing a higher generation makes the writer the holder; a transaction of an
--- earlier holder finds it and keeps nothing.
-CREATE TABLE lease (
-    id          INTEGER PRIMARY KEY CHECK (id = 1),
-    generation  INTEGER NOT NULL CHECK (generation >= 0),
-    process     INTEGER CHECK (process >= 0),                   -- NULL when the last holder gave it back
-    program     TEXT,
-    since       INTEGER,                                        -- UNIX seconds, by the clock of the machine
-    CHECK ((process IS NULL) = (program IS NULL) AND (process IS NULL) = (since IS NULL))
-) STRICT;
-
-INSERT INTO lease (id, generation) VALUES (1, 0);
-
--- Lease: what the other processes want, in the order of their commits, until the holder takes it over.
-CREATE TABLE wish (
-    number     INTEGER PRIMARY KEY,
-    -- 0 a new entry for the outbox, 1 an entry is to be taken back, 2 a refused entry is to be tried again
-    kind       INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 2),
-    token      BLOB NOT NULL CHECK (length(token) = 16),        -- of the entry
-    wished_at  INTEGER NOT NULL,                                -- UNIX seconds, by the clock of the machine
-    intent     TEXT,                                            -- JSON, of a new entry
-    checksum   INTEGER NOT NULL,
-    UNIQUE (token, kind),
-    CHECK ((kind = 0) = (intent IS NOT NULL))
 ) STRICT;

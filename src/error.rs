@@ -2,7 +2,7 @@
 
 use crate::engine::TransportError;
 use crate::model::{ErrorClass, MessagingError};
-use crate::store::StoreError;
+use crate::store::{Holder, StoreError};
 use crate::sync::Refusal;
 use std::sync::Arc;
 
@@ -38,6 +38,12 @@ pub enum Error {
     /// The engine is paused: it touches neither file nor network until it is resumed. What was accepted is kept.
     #[error("the engine is paused")]
     Paused,
+    /// Another process talks to the server for this file; only there can this be done.
+    #[error("{} talks to the server for this store", holder.as_ref().map_or("another process".to_owned(), ToString::to_string))]
+    Following {
+        /// Which process, as far as known.
+        holder: Option<Holder>,
+    },
     /// The engine is closed, or was closed before the answer came. What was accepted is kept.
     #[error("the engine is closed")]
     Closed,
@@ -56,6 +62,7 @@ impl Error {
             | Self::EventUnknown
             | Self::Cancelled
             | Self::Paused
+            | Self::Following { .. }
             | Self::Closed => None,
         }
     }
@@ -67,7 +74,7 @@ impl Error {
             Self::Refused(Refusal::Messaging(error)) => {
                 matches!(error.code.class(), ErrorClass::Later | ErrorClass::TooFast)
             }
-            Self::Offline { .. } | Self::Paused => true,
+            Self::Offline { .. } | Self::Paused | Self::Following { .. } => true,
             Self::Refused(_)
             | Self::Address(_)
             | Self::NoServer
@@ -80,7 +87,11 @@ impl Error {
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        if matches!(error, StoreError::Paused) { Self::Paused } else { Self::Store(Arc::new(error)) }
+        match error {
+            StoreError::Paused => Self::Paused,
+            StoreError::LeaseLost { holder } => Self::Following { holder },
+            error => Self::Store(Arc::new(error)),
+        }
     }
 }
 

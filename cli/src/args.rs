@@ -176,6 +176,8 @@ pub(crate) enum Command {
     Inspect,
     /// Check whether the file holds what it claims; exit code 1 if not
     Verify,
+    /// Put right what can be put right, from the events held and from the server; exit code 1 if something is left
+    Repair,
 }
 
 /// How long to wait for the server's answer.

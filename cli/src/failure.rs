@@ -67,11 +67,13 @@ impl From<Error> for Failure {
         match &error {
             Error::Store(store) => match &**store {
                 StoreError::InUse { .. } => Self::environment(text)
-                    .hint("another process writes to it; reading commands (messages, inspect, …) work all the same"),
+                    .hint("an older version of the program writes to it; reading commands work all the same"),
                 StoreError::Newer { .. } => Self::environment(text).hint("use the newer version of this tool"),
                 StoreError::NotAStore { .. } => Self::environment(text).hint("name another file with --store"),
                 _ => Self::environment(text),
             },
+            Error::Following { .. } => Self::environment(text)
+                .hint("end that one, or do it there; reading and writing messages works all the same"),
             Error::Refused(Refusal::Messaging(refusal)) => Self { refusal: Some(refusal.clone()), ..Self::no(text) },
             Error::Refused(Refusal::NoSession) => {
                 Self::environment(text).hint("log in first: backscroll --store FILE login --server URL --user NAME")

@@ -124,5 +124,6 @@ async fn run(out: Out, Typed { store, command, .. }: Typed) -> Result<(), Failur
         Command::Cancel { token } => write::cancel(out, store, token).await,
         Command::Inspect => inspect::inspect(out, store).await,
         Command::Verify => inspect::verify(out, store).await,
+        Command::Repair => inspect::repair(out, store).await,
     }
 }

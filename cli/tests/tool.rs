@@ -225,6 +225,50 @@ fn what_is_written_with_the_server_gone_arrives_later_once() {
 }
 
 #[test]
+fn what_waits_is_used_taken_back_and_tried_again() {
+    let mut world = World::with_users(&["alice", "bob"]);
+    world.ok("alice", &["create", "--title", "Square", "--public", "--wait"]);
+    world.stop();
+    // Written into before the server has named it, by the id under which it is listed.
+    let made = world.ok("alice", &["create", "--title", "Lunch", "102"]).remove(0);
+    let uuid = made["uuid"].as_str().expect("an id of our own").to_owned();
+    assert_eq!((&made["state"], &made["sequence"]), (&"queued".into(), &Value::Null));
+    world.ok("alice", &["send", &uuid, "kept"]);
+    let regretted = world.ok("alice", &["send", "Lunch", "regretted"])[0]["token"].as_str().unwrap().to_owned();
+    let nobody = world.ok("alice", &["participants", "Square", "add", "999"])[0]["token"].as_str().unwrap().to_owned();
+    assert_eq!(world.ok("alice", &["cancel", &regretted])[0]["state"], "cancelled");
+    error(&world.run("alice", &["cancel", &regretted]), 1);
+
+    world.start_again();
+    world.ok("alice", &["sync"]);
+    assert_eq!(world.texts("alice"), ["kept"]);
+    let failed = world.ok("alice", &["outbox"]);
+    assert_eq!((failed.len(), &failed[0]["token"], &failed[0]["state"]), (1, &nobody.clone().into(), &"failed".into()));
+    assert_eq!(error(&world.run("alice", &["retry", &nobody, "--wait"]), 1)["name"], "USER_VALIDATION");
+}
+
+#[test]
+fn people_come_and_go_and_their_rights_change() {
+    let world = World::with_users(&["alice", "bob"]);
+    let made = world.ok("alice", &["create", "--title", "Square", "--public", "--wait"]).remove(0);
+    let uuid = made["uuid"].as_str().unwrap();
+    assert_eq!(world.ok("bob", &["join", uuid, "--wait"])[0]["state"], "settled");
+    let rights = |names: &[&str]| -> Value { names.iter().copied().collect::<Vec<_>>().into() };
+    let edit = ["participants", "Square", "edit", "bob@chat.acme", "--rights", "write,manage", "--wait"];
+    world.ok("alice", &edit);
+    let listed = world.ok("alice", &["participants", "Square"]);
+    assert_eq!(listed[1]["rights"], rights(&["write", "manage"]));
+    world.ok("bob", &["leave", "Square", "--wait"]);
+    world.ok("alice", &["sync"]);
+    assert_eq!(world.ok("alice", &["participants", "Square"]).len(), 1);
+    world.ok("alice", &["participants", "Square", "add", "bob@chat.acme", "--rights", "owner", "--wait"]);
+    world.ok("alice", &["participants", "Square", "remove", "bob@chat.acme", "--wait"]);
+    assert_eq!(world.ok("alice", &["participants", "Square"]).len(), 1);
+    world.ok("alice", &["remove", "--conversation", "Square", "--wait"]);
+    assert_eq!(world.ok("alice", &["conversations"]), [] as [Value; 0]);
+}
+
+#[test]
 fn refusals_carry_their_code_and_name() {
     let world = World::with_users(&["alice", "bob"]);
     let made = world.ok("alice", &["create", "--direct", "bob@chat.acme", "--wait"]).remove(0);
@@ -316,8 +360,9 @@ fn every_way_to_log_in_leads_to_a_session_and_a_logout_ends_it() {
     assert_eq!(world.ok("key", &["inspect"])[0]["session"], "logged out");
 }
 
+/// R-33, R-42: what a second process sends goes out by the first, and what only that one can do names it.
 #[test]
-fn a_store_in_use_can_be_looked_into() {
+fn a_store_in_use_can_be_looked_into_and_written_to() {
     let world = World::with_users(&["alice", "bob"]);
     world.ok("alice", &["create", "--title", "Lunch", "bob@chat.acme", "--wait"]);
     let mut following = tool()
@@ -331,12 +376,18 @@ fn a_store_in_use_can_be_looked_into() {
     assert!(lines.any(|line| line.contains(r#""type":"summary""#)));
     assert_eq!(world.ok("alice", &["conversations"])[0]["title"], "Lunch");
     assert_eq!(world.ok("alice", &["inspect"])[0]["account"], "alice@chat.acme");
-    assert!(error(&world.run("alice", &["send", "Lunch", "x"]), 3)["hint"].is_string());
+    assert_eq!(world.ok("alice", &["inspect"])[0]["holder"]["process"], following.id());
+    assert_eq!(world.ok("alice", &["send", "Lunch", "from here", "--wait"])[0]["state"], "settled");
+    assert!(lines.any(|line| line.contains("from here")));
+    let told = error(&world.run("alice", &["logout"]), 3);
+    assert!(told["message"].as_str().unwrap().contains(&format!("process {}", following.id())), "{told}");
+    assert!(told["hint"].is_string());
     world.ok("bob", &["sync"]);
     world.ok("bob", &["send", "Lunch", "hello there", "--wait"]);
     assert!(lines.any(|line| line.contains("hello there")), "what happens is printed as it happens");
     following.kill().unwrap();
     following.wait().unwrap();
+    assert!(world.ok("alice", &["inspect"])[0]["holder"].is_null(), "a dead one holds nothing");
 }
 
 #[test]

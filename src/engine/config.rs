@@ -19,6 +19,7 @@ pub struct Config {
     pub(crate) allow_plain_loopback: bool,
     pub(crate) settings: Settings,
     pub(crate) token_keeper: Option<Arc<dyn TokenKeeper>>,
+    pub(crate) take_over: bool,
 }
 
 impl Config {
@@ -31,6 +32,7 @@ impl Config {
             allow_plain_loopback: false,
             settings: Settings::default(),
             token_keeper: None,
+            take_over: false,
         }
     }
 
@@ -74,6 +76,13 @@ impl Config {
     #[must_use]
     pub fn token_keeper(mut self, keeper: Arc<dyn TokenKeeper>) -> Self {
         self.token_keeper = Some(keeper);
+        self
+    }
+
+    /// Takes the file over from a process that syncs it; without this, opening follows that process.
+    #[must_use]
+    pub fn take_over(mut self) -> Self {
+        self.take_over = true;
         self
     }
 

@@ -8,13 +8,15 @@
 //! that the core gave ahead of it is performed, but never after one that it gave behind.
 
 use super::clock::{self, Clock};
-use super::open_store::OpenStore;
+use super::engine::{Call, Calls, Stop};
+use super::listeners::Listeners;
+use super::open_store::{OpenStore, Standings};
 use super::sending::Ending;
 use super::transport::{Dialer, Link, Report, TransportError};
 use crate::error::Error;
-use crate::model::{ClientToken, Event, OutboxEntry, OutboxState, ServerAddress, Session, Timestamp};
+use crate::model::{ServerAddress, Timestamp};
 use crate::protocol::ClientFrame;
-use crate::store::StoreError;
+use crate::store::{Role, StoreError};
 use crate::sync::{
     Command, CommandId, Core, Input, LinkId, LinkState, Load, Output, Refusal, Reply, SavedState, Settings, Signal,
     Write,
@@ -22,7 +24,7 @@ use crate::sync::{
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 /// Reports of a link waiting for the driver. When full, the socket is not read: the server waits.
 const REPORTS_WAITING_MAX: usize = 1_024;
@@ -31,38 +33,14 @@ const REPORTS_WAITING_MAX: usize = 1_024;
 const BATCH_EVENTS_MAX: usize = 1_000;
 /// How long inputs are collected into one transaction: below what a person notices.
 const BATCH_TIME_MAX: Duration = Duration::from_millis(50);
-/// Delay before going on after the store failed, doubled each time: a disk that is full stays full for a while,
-/// and each attempt costs the server a login.
-const RESTORE_DELAY: Duration = Duration::from_millis(100);
-/// Greatest delay before going on after the store failed.
-const RESTORE_DELAY_MAX: Duration = Duration::from_secs(5);
 
 /// How often it is noted, in seconds, that everything is held: often enough to say in a train since when what is shown
 /// is old, and no burden for a disk.
 const WHOLE_NOTED_EVERY_S: i64 = 300;
 
-/// What a handle asks of the driver.
-#[derive(Debug)]
-pub(crate) enum Call {
-    /// Run a command of the core.
-    Command {
-        /// Which.
-        command: Command,
-        /// Where its answer goes.
-        answer: oneshot::Sender<Result<Reply, Error>>,
-        /// Where the end of the outbox entry goes, if the command makes one and someone wants to know.
-        ending: Option<oneshot::Sender<Ending>>,
-    },
-    /// Give up link and file until told to go on.
-    Pause(oneshot::Sender<Result<(), Error>>),
-    /// Go on after a pause.
-    Resume(oneshot::Sender<Result<(), Error>>),
-    /// End the engine.
-    Close(oneshot::Sender<()>),
-}
-
 /// A command that the core has not answered yet.
 struct Pending {
+    command: Command,
     answer: oneshot::Sender<Result<Reply, Error>>,
     ending: Option<oneshot::Sender<Ending>>,
 }
@@ -73,22 +51,15 @@ enum Wake {
     Report(Report),
     /// `None` when the last handle is gone.
     Call(Option<Call>),
-}
-
-/// Why the loop ends: someone closed the engine and waits for it, or nobody is left.
-type Close = Option<oneshot::Sender<()>>;
-
-/// What interrupts the loop.
-enum Stop {
-    Close(Close),
-    Pause(oneshot::Sender<Result<(), Error>>),
+    /// Another process did something, or took the lease.
+    Elsewhere,
 }
 
 /// The owner of the core.
-pub(crate) struct Driver {
+pub(crate) struct Driver<'a> {
     clock: Clock,
     store: OpenStore,
-    settings: Settings,
+    standing: Standings,
     core: Core,
     /// Outputs not yet performed, and how many events they store.
     outputs: Vec<Output>,
@@ -102,33 +73,40 @@ pub(crate) struct Driver {
     reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
     pending: BTreeMap<CommandId, Pending>,
     last_command: u64,
-    /// How long the next failure of the store is waited out.
-    restore_delay: Duration,
+    listeners: &'a mut Listeners,
+    /// Whether anything was stored.
+    stored: bool,
+    /// Whether another process did something that was not looked at yet.
+    changed_elsewhere: bool,
     /// When the peer was last heard while everything was held, and when that was last noted.
     whole_at: Option<Timestamp>,
     whole_noted: Option<Timestamp>,
-    /// Who waits for the end of an outbox entry; one for each wish, so bounded by what the application holds.
-    endings: BTreeMap<ClientToken, Vec<oneshot::Sender<Ending>>>,
-    link_state: watch::Sender<LinkState>,
-    session: watch::Sender<Option<Session>>,
-    signals: broadcast::Sender<Arc<Signal>>,
 }
 
-impl Driver {
+/// What is left when a driver ends.
+pub(crate) struct Ended {
+    pub(crate) why: Stop,
+    /// Commands that the core had not answered.
+    pub(crate) unanswered: Vec<Call>,
+    /// Whether the store took anything from it.
+    pub(crate) stored: bool,
+}
+
+impl<'a> Driver<'a> {
+    /// Makes a core of what the store holds. `standing` tells what other processes do.
     pub(crate) fn new(
         clock: Clock,
         store: OpenStore,
+        standing: Standings,
         saved: SavedState,
         settings: Settings,
-        link_state: watch::Sender<LinkState>,
-        session: watch::Sender<Option<Session>>,
-        signals: broadcast::Sender<Arc<Signal>>,
+        listeners: &'a mut Listeners,
     ) -> Self {
         Self {
-            core: Core::restore(saved, settings.clone(), clock::seed(), clock.uptime()),
+            core: Core::restore(saved, settings, clock::seed(), clock.uptime()),
             clock,
             store,
-            settings,
+            standing,
             outputs: Vec::new(),
             events: 0,
             own_inputs: VecDeque::new(),
@@ -138,61 +116,61 @@ impl Driver {
             reports: mpsc::channel(REPORTS_WAITING_MAX),
             pending: BTreeMap::new(),
             last_command: 0,
-            restore_delay: RESTORE_DELAY,
+            listeners,
+            stored: false,
+            changed_elsewhere: false,
             whole_at: None,
             whole_noted: None,
-            endings: BTreeMap::new(),
-            link_state,
-            session,
-            signals,
         }
     }
 
-    /// Runs until it is told to close, or until the last handle is gone.
-    pub(crate) async fn run(mut self, mut calls: mpsc::Receiver<Call>) {
-        let closing = loop {
-            match self.turn(&mut calls).await {
-                Ok(()) => {}
-                Err(Stop::Close(close)) => break close,
-                Err(Stop::Pause(answer)) => {
-                    if let Err(close) = self.pause(answer, &mut calls).await {
-                        break close;
-                    }
-                }
+    /// Runs until something ends it, and gives up the link. What came before an end is still carried out.
+    pub(crate) async fn run(mut self, calls: &mut Calls) -> Ended {
+        let why = self.work(calls).await;
+        if matches!(why, Stop::Close(_) | Stop::Pause(_) | Stop::Rebuild(..)) {
+            let noted = self.note_whole(true);
+            self.outputs.extend(noted.map(|noted| Output::Write(vec![noted])));
+            if let Err(error) = self.perform().await {
+                tracing::error!(%error, "could not store while ending");
             }
-        };
-        // From here on nothing more is accepted: senders of calls find the channel closed.
-        drop(calls);
-        // What came before the end is still carried out.
-        let noted = self.note_whole(true);
-        self.outputs.extend(noted.map(|noted| Output::Write(vec![noted])));
-        if let Err(error) = self.perform().await {
-            tracing::error!(%error, "could not store while closing");
         }
-        self.end().await;
-        if let Some(answer) = closing {
-            // Whoever closed may have stopped waiting.
-            answer.send(()).ok();
+        if let Some(link) = self.link.take() {
+            link.hang_up().await;
         }
+        let unanswered = std::mem::take(&mut self.pending).into_values();
+        let unanswered =
+            unanswered.map(|Pending { command, answer, ending }| Call::Command { command, answer, ending });
+        Ended { why, unanswered: unanswered.collect(), stored: self.stored }
     }
 
-    /// Handles what is ready, performs what came of it, and goes on from what is stored when that failed.
-    async fn turn(&mut self, calls: &mut mpsc::Receiver<Call>) -> Result<(), Stop> {
-        self.handle_what_is_ready(calls).await?;
-        match self.perform().await {
-            Ok(()) => Ok(()),
-            Err(error) => self.recover(error, calls).await,
+    async fn work(&mut self, calls: &mut Calls) -> Stop {
+        // What was wished for while nobody synced.
+        let mut done = self.take_wishes().await;
+        loop {
+            match done {
+                Ok(()) => {}
+                Err(StoreError::LeaseLost { .. }) => return Stop::Role,
+                Err(error) => return Stop::Failed(Arc::new(error)),
+            }
+            if let Err(stop) = self.handle_what_is_ready(calls).await {
+                return stop;
+            }
+            done = self.perform().await;
+            if done.is_ok() && std::mem::take(&mut self.changed_elsewhere) {
+                done = self.take_wishes().await;
+            }
         }
     }
 
     /// Waits for something to happen and hands it to the core, with all else that is ready by then.
-    async fn handle_what_is_ready(&mut self, calls: &mut mpsc::Receiver<Call>) -> Result<(), Stop> {
+    async fn handle_what_is_ready(&mut self, calls: &mut Calls) -> Result<(), Stop> {
         if self.own_inputs.is_empty() {
             let due = self.core.deadline();
             let wake = tokio::select! {
                 // Passed deadlines go first, so that a busy socket cannot starve them.
                 biased;
                 () = self.clock.reach(due) => Wake::Input(Input::DeadlinePassed),
+                () = self.standing.changed() => Wake::Elsewhere,
                 call = calls.recv() => Wake::Call(call),
                 report = self.reports.1.recv() => Wake::Report(report.expect("this driver holds a sender")),
             };
@@ -202,7 +180,7 @@ impl Driver {
         while self.events < BATCH_EVENTS_MAX && self.clock.uptime().since(began) < BATCH_TIME_MAX {
             let wake = if let Some(input) = self.own_inputs.pop_front() {
                 Wake::Input(input)
-            } else if let Ok(call) = calls.try_recv() {
+            } else if let Some(call) = calls.try_recv() {
                 Wake::Call(Some(call))
             } else if let Ok(report) = self.reports.1.try_recv() {
                 Wake::Report(report)
@@ -218,7 +196,7 @@ impl Driver {
         let input = match wake {
             Wake::Input(input) => input,
             Wake::Report(Report::Input(input)) => {
-                if *self.link_state.borrow() == LinkState::Live {
+                if *self.listeners.link_state.borrow() == LinkState::Live {
                     self.whole_at = Some(clock::time_of_day());
                 }
                 input
@@ -227,22 +205,44 @@ impl Driver {
             Wake::Call(Some(Call::Command { command, answer, ending })) => {
                 self.last_command += 1;
                 let id = CommandId(self.last_command);
-                self.pending.insert(id, Pending { answer, ending });
+                self.pending.insert(id, Pending { command: command.clone(), answer, ending });
                 Input::Command(id, command)
             }
             Wake::Call(Some(Call::Pause(answer))) => return Err(Stop::Pause(answer)),
+            Wake::Call(Some(Call::Rebuild(conversations, answer))) => return Err(Stop::Rebuild(conversations, answer)),
             Wake::Call(Some(Call::Resume(answer))) => {
                 // It runs. Whoever asked may have stopped waiting.
                 answer.send(Ok(())).ok();
                 return Ok(());
             }
+            Wake::Call(Some(Call::TakeOver(answer))) => {
+                answer.send(Ok(())).ok();
+                return Ok(());
+            }
             Wake::Call(Some(Call::Close(answer))) => return Err(Stop::Close(Some(answer))),
             Wake::Call(None) => return Err(Stop::Close(None)),
+            Wake::Elsewhere => {
+                self.changed_elsewhere = true;
+                return if self.standing.role() == Role::Syncing { Ok(()) } else { Err(Stop::Role) };
+            }
         };
+        self.handle(input);
+        Ok(())
+    }
+
+    fn handle(&mut self, input: Input) {
         let outputs = self.core.handle(self.clock.uptime(), input);
         self.events += outputs.iter().map(Output::event_count).sum::<usize>();
         self.outputs.extend(outputs);
-        Ok(())
+    }
+
+    /// Hands over what other processes wish for, after all that is on its way to the disk: it may answer the same.
+    async fn take_wishes(&mut self) -> Result<(), StoreError> {
+        for (number, wish) in self.store.read(|reader| reader.wishes()).await? {
+            self.handle(Input::Wish(number, wish));
+        }
+        self.perform().await?;
+        self.listeners.hear_of_wishes(&self.store).await
     }
 
     fn lost(&mut self, link: LinkId, fault: TransportError) -> Input {
@@ -301,10 +301,10 @@ impl Driver {
                 session = Some(newest.clone());
             }
         }
-        self.store.write(writes).await?;
-        self.restore_delay = RESTORE_DELAY;
+        self.listeners.told_up_to = self.store.write(writes).await?;
+        self.stored = true;
         if session.is_some() {
-            self.session.send_replace(session);
+            self.listeners.session.send_replace(session);
         }
         Ok(())
     }
@@ -351,14 +351,9 @@ impl Driver {
     }
 
     fn answer(&mut self, command: CommandId, answer: Result<Reply, Refusal>) {
-        let Some(Pending { answer: caller, ending }) = self.pending.remove(&command) else { return };
+        let Some(Pending { answer: caller, ending, command: _ }) = self.pending.remove(&command) else { return };
         if let (Ok(Reply::Accepted(entry)), Some(waiting)) = (&answer, ending) {
-            match ending_of(entry, None) {
-                // Nothing more will happen to it: it undid what had not left, or changed what was refused.
-                Some(ending) => drop(waiting.send(ending)),
-                // More than one may wait for the same entry, when their wishes were merged into it.
-                None => self.endings.entry(entry.token).or_default().push(waiting),
-            }
+            self.listeners.await_end(entry, waiting);
         }
         let answer = answer.map_err(|refusal| {
             if refusal == Refusal::Offline {
@@ -372,221 +367,9 @@ impl Driver {
     }
 
     fn signal(&mut self, signal: Signal) {
-        match &signal {
-            Signal::Link(state) => {
-                if matches!(state, LinkState::CatchingUp { .. } | LinkState::Live) {
-                    self.last_fault = None;
-                }
-                self.link_state.send_replace(state.clone());
-            }
-            Signal::Outbox { entry, event, cancelled } => {
-                let ending = if *cancelled { Some(Ending::Cancelled) } else { ending_of(entry, event.as_ref()) };
-                if let Some(ending) = ending {
-                    for waiting in self.endings.remove(&entry.token).unwrap_or_default() {
-                        // Dropping the handle means only that nobody wants to know.
-                        waiting.send(ending.clone()).ok();
-                    }
-                }
-            }
-            Signal::Event { .. } | Signal::Notice(_) | Signal::User(_) => {}
+        if matches!(signal, Signal::Link(LinkState::CatchingUp { .. } | LinkState::Live)) {
+            self.last_fault = None;
         }
-        // Fails only while nobody listens.
-        self.signals.send(Arc::new(signal)).ok();
-    }
-
-    /// Goes on after a failed commit: nothing that the core believed since is true.
-    ///
-    /// Until the store can be read again, commands are answered with why it cannot.
-    async fn recover(&mut self, error: StoreError, calls: &mut mpsc::Receiver<Call>) -> Result<(), Stop> {
-        tracing::error!(%error, "could not store; starting again from what is stored");
-        let mut error = Arc::new(error);
-        self.drop_all_under_way(|| Error::Store(Arc::clone(&error))).await;
-        let saved = loop {
-            self.refuse_calls(&error, calls).await?;
-            self.restore_delay = (self.restore_delay * 2).min(RESTORE_DELAY_MAX);
-            match self.store.saved_state().await {
-                Ok(saved) => break saved,
-                Err(unreadable) => {
-                    tracing::error!(error = %unreadable, "could not read the store");
-                    error = Arc::new(unreadable);
-                }
-            }
-        };
-        self.start_again(saved);
-        Ok(())
-    }
-
-    /// Answers whoever waits for the core, and gives up the link.
-    async fn drop_all_under_way(&mut self, why: impl Fn() -> Error) {
-        for (_, pending) in std::mem::take(&mut self.pending) {
-            // The caller may have stopped waiting.
-            pending.answer.send(Err(why())).ok();
-        }
-        if let Some(link) = self.link.take() {
-            link.hang_up().await;
-        }
-        // A new core counts links from the beginning: what the old ones still report must not reach it.
-        self.reports = mpsc::channel(REPORTS_WAITING_MAX);
-        self.own_inputs.clear();
-    }
-
-    /// Goes on as after a start.
-    fn start_again(&mut self, saved: SavedState) {
-        self.link_state.send_replace(LinkState::before_dialling(saved.session.as_ref()));
-        self.session.send_replace(saved.session.clone());
-        self.core = Core::restore(saved, self.settings.clone(), clock::seed(), self.clock.uptime());
-    }
-
-    /// Gives up link and file, and waits until it is told to go on.
-    ///
-    /// What was accepted is stored; whoever waits for the end of an outbox entry waits on.
-    async fn pause(
-        &mut self,
-        answer: oneshot::Sender<Result<(), Error>>,
-        calls: &mut mpsc::Receiver<Call>,
-    ) -> Result<(), Close> {
-        if let Err(error) = self.perform().await {
-            tracing::error!(%error, "could not store while pausing");
-        }
-        self.drop_all_under_way(|| Error::Paused).await;
-        let paused = self.store.pause().await.map_err(Error::from);
-        self.link_state.send_replace(LinkState::Paused);
-        self.signals.send(Arc::new(Signal::Link(LinkState::Paused))).ok();
-        answer.send(paused).ok();
-        loop {
-            match calls.recv().await {
-                Some(Call::Command { answer, .. }) => drop(answer.send(Err(Error::Paused))),
-                Some(Call::Pause(answer)) => drop(answer.send(Ok(()))),
-                Some(Call::Resume(answer)) => match self.reopen().await {
-                    Ok(saved) => {
-                        self.start_again(saved);
-                        answer.send(Ok(())).ok();
-                        return Ok(());
-                    }
-                    Err(error) => drop(answer.send(Err(error.into()))),
-                },
-                Some(Call::Close(answer)) => return Err(Some(answer)),
-                None => return Err(None),
-            }
-        }
-    }
-
-    /// Opens the file again and reads what the core needs; a file that cannot be read stays given up.
-    async fn reopen(&self) -> Result<SavedState, StoreError> {
-        self.store.reopen().await?;
-        match self.store.saved_state().await {
-            Ok(saved) => Ok(saved),
-            Err(error) => {
-                self.store.pause().await?;
-                Err(error)
-            }
-        }
-    }
-
-    /// Waits before the store is tried again.
-    async fn refuse_calls(&self, error: &Arc<StoreError>, calls: &mut mpsc::Receiver<Call>) -> Result<(), Stop> {
-        let due = self.clock.uptime().after(self.restore_delay);
-        loop {
-            tokio::select! {
-                () = self.clock.reach(Some(due)) => return Ok(()),
-                call = calls.recv() => match call {
-                    Some(Call::Command { answer, .. }) => drop(answer.send(Err(Error::Store(Arc::clone(error))))),
-                    Some(Call::Resume(answer)) => drop(answer.send(Ok(()))),
-                    Some(Call::Pause(answer)) => return Err(Stop::Pause(answer)),
-                    Some(Call::Close(answer)) => return Err(Stop::Close(Some(answer))),
-                    None => return Err(Stop::Close(None)),
-                },
-            }
-        }
-    }
-
-    /// Gives up the link and closes the file.
-    async fn end(mut self) {
-        if let Some(link) = self.link.take() {
-            link.hang_up().await;
-        }
-        if !self.store.close().await {
-            tracing::warn!("the store is still closing");
-        }
-    }
-}
-
-/// Returns how an entry ended, if it did.
-fn ending_of(entry: &OutboxEntry, event: Option<&Event>) -> Option<Ending> {
-    match entry.state {
-        OutboxState::Queued | OutboxState::Sending | OutboxState::Uncertain => None,
-        OutboxState::Settled => Some(Ending::Settled(entry.clone(), event.cloned())),
-        OutboxState::Failed => Some(Ending::Failed(entry.clone())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{ConversationConfig, Intent, UserName};
-    use crate::store::Store;
-    use crate::sync::SignedOut;
-
-    struct Engine {
-        calls: mpsc::Sender<Call>,
-        link_state: watch::Receiver<LinkState>,
-    }
-
-    impl Engine {
-        async fn start(store: OpenStore) -> Self {
-            let saved = store.saved_state().await.unwrap();
-            let (calls, waiting) = mpsc::channel(8);
-            let (link_sender, link_state) = watch::channel(LinkState::before_dialling(saved.session.as_ref()));
-            let (session, _) = watch::channel(saved.session.clone());
-            let signals = broadcast::channel(8).0;
-            let settings = Settings::default();
-            let driver = Driver::new(Clock::start(), store, saved, settings, link_sender, session, signals);
-            tokio::spawn(driver.run(waiting));
-            Self { calls, link_state }
-        }
-
-        async fn submit(&self) -> Result<Reply, Error> {
-            let intent = Intent::CreateConversation(ConversationConfig::default());
-            let command = Command::Submit { token: clock::token(), intent, queued_at: clock::time_of_day() };
-            let (answer, reply) = oneshot::channel();
-            self.calls.send(Call::Command { command, answer, ending: None }).await.unwrap();
-            reply.await.unwrap()
-        }
-
-        async fn close(self) {
-            let (answer, closed) = oneshot::channel();
-            self.calls.send(Call::Close(answer)).await.unwrap();
-            closed.await.unwrap();
-            assert!(self.calls.is_closed());
-        }
-    }
-
-    #[tokio::test]
-    async fn a_failed_commit_is_told_and_the_engine_goes_on() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("store.db");
-        let session = Session {
-            user: UserName::new("alice@chat.acme"),
-            user_id: None,
-            server: ServerAddress { url: "wss://localhost".to_owned(), extra_root: None },
-            tokens: None,
-            refused: Some(701),
-            device: None,
-        };
-        Store::open(&path).unwrap().write(vec![Write::Session(session)]).await.unwrap();
-
-        // Opened for reading only, so that every commit fails.
-        let engine = Engine::start(OpenStore::inspect(path.clone()).await.unwrap()).await;
-        for _ in 0..3 {
-            assert!(matches!(engine.submit().await, Err(Error::Store(_))));
-        }
-        let refused = SignedOut::Refused { code: 701 };
-        assert_eq!(*engine.link_state.borrow(), LinkState::SignedOut(refused));
-        engine.close().await;
-
-        let engine = Engine::start(OpenStore::open(path.clone(), None).await.unwrap()).await;
-        assert!(matches!(engine.submit().await, Ok(Reply::Accepted(_))));
-        engine.close().await;
-        assert_eq!(Store::open(&path).unwrap().saved_state().unwrap().outbox.len(), 1);
+        self.listeners.tell(signal);
     }
 }

@@ -1,11 +1,13 @@
 //! What applications are told: the events of the published interface, typed, after they are on disk.
 
+use super::listeners::Told;
 use super::messenger::Shared;
 use super::{Conversation, Message, Messenger};
 use crate::model::{
     Action, ConversationId, Event, EventBody, MessageContent, Notice, OutboxEntry, Sequence, Timestamp, User, UserId,
     without_token, without_token_in_custom_data,
 };
+use crate::store::Change;
 use crate::sync::Signal;
 use futures_util::Stream;
 use std::fmt;
@@ -35,6 +37,11 @@ pub enum MessengerEvent {
     Outbox(OutboxEvent),
     /// A numbered event of a kind this version does not know; nothing of it is lost.
     Unknown(Event),
+    /// Another process, which syncs this file, changed this: what is shown of it is to be read again.
+    ///
+    /// Told only while this process [follows](crate::engine::Role::Following), for every change, also after the events
+    /// and outbox entries that are told by themselves.
+    Changed(Change),
     /// This consumer was too slow, and so many events were dropped for it, and only for it.
     ///
     /// All of them are on disk: read again what is shown with [`Messenger::conversations`] and
@@ -195,7 +202,7 @@ impl MessengerEvent {
             Self::User(_) => Some(MessengerEventType::EditUser),
             Self::Status(_) => Some(MessengerEventType::SetStatus),
             Self::Subscription(event) => Some(event.kind),
-            Self::Outbox(_) | Self::Unknown(_) | Self::Lagged { .. } => None,
+            Self::Outbox(_) | Self::Changed(_) | Self::Unknown(_) | Self::Lagged { .. } => None,
         }
     }
 
@@ -332,21 +339,25 @@ impl MessageEvent {
 /// Returns the events from now on; the stream ends when the engine is closed or its last handle is gone.
 pub(crate) fn stream(
     messenger: Weak<Shared>,
-    signals: Option<broadcast::Receiver<Arc<Signal>>>,
+    told: Option<broadcast::Receiver<Arc<Told>>>,
 ) -> impl Stream<Item = MessengerEvent> + Send + Unpin + 'static {
-    Box::pin(futures_util::stream::unfold((messenger, signals), |(messenger, signals)| async move {
-        let mut signals = signals?;
+    Box::pin(futures_util::stream::unfold((messenger, told), |(messenger, told)| async move {
+        let mut told = told?;
         loop {
-            let event = match signals.recv().await {
-                Ok(signal) => {
+            let event = match told.recv().await {
+                Ok(told) => {
                     let handle = Messenger::upgrade(&messenger)?;
-                    MessengerEvent::from_signal(&handle, &signal)
+                    match &*told {
+                        Told::Signal(signal) => MessengerEvent::from_signal(&handle, signal),
+                        Told::Changed(change) => Some(MessengerEvent::Changed(*change)),
+                        Told::Missed(missed) => Some(MessengerEvent::Lagged { missed: *missed }),
+                    }
                 }
                 Err(RecvError::Lagged(missed)) => Some(MessengerEvent::Lagged { missed }),
                 Err(RecvError::Closed) => return None,
             };
             if let Some(event) = event {
-                return Some((event, (messenger, Some(signals))));
+                return Some((event, (messenger, Some(told))));
             }
         }
     }))

@@ -1,12 +1,14 @@
 //! The handle that applications hold.
 
 use super::clock::{self, Clock};
-use super::driver::{Call, Driver};
+use super::engine::{Call, Engine};
 use super::events::{
     self, Callbacks, ConversationEvent, ConversationServiceEvent, MessageEvent, MessengerEvent, MessengerEventType,
     StatusEvent, Subscription, SubscriptionEvent, UserEvent,
 };
-use super::open_store::OpenStore;
+use super::listeners::{Listeners, Told};
+use super::open_store::{self, OpenStore};
+use super::registry;
 use super::sending::{Ending, Outcome};
 use super::transport::Dialer;
 use super::{Config, Sending};
@@ -15,7 +17,8 @@ use crate::model::{
     ClientToken, ConversationId, Credentials, HistoryPolicy, Intent, OutboxEntry, PushToken, RawJson, Secret,
     ServerAddress, Session, UserId, UserName,
 };
-use crate::sync::{Command, LinkState, Reply, Signal};
+use crate::store::{Holder, Role};
+use crate::sync::{Command, LinkState, Reply};
 use futures_util::Stream;
 use std::path::PathBuf;
 use std::sync::{Arc, Once, Weak};
@@ -37,7 +40,7 @@ pub struct Messenger {
 /// What all handles share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    calls: mpsc::Sender<Call>,
+    pub(super) calls: mpsc::Sender<Call>,
     pub(super) store: OpenStore,
     /// The server of the next login, if the configuration names one.
     server: Option<ServerAddress>,
@@ -46,8 +49,9 @@ pub(crate) struct Shared {
     pub(super) history: HistoryPolicy,
     pub(super) link: watch::Receiver<LinkState>,
     session: watch::Receiver<Option<Session>>,
-    /// Weak, so that streams end when the driver does.
-    signals: broadcast::WeakSender<Arc<Signal>>,
+    role: watch::Receiver<Role>,
+    /// Weak, so that streams end when the engine does.
+    told: broadcast::WeakSender<Arc<Told>>,
     callbacks: Callbacks,
     callbacks_started: Once,
     runtime: Handle,
@@ -73,13 +77,26 @@ impl Messenger {
         if let Some(server) = &server {
             Dialer::new(server, config.allow_plain_loopback).map_err(Error::Address)?;
         }
+        let path = config.store.clone();
+        let slot = open_store::blocking(move || registry::slot(&path)).await?;
+        // Two who open the same file at once get the same engine.
+        let mut open = slot.lock().await;
+        if let Some(shared) = open.upgrade().filter(|shared| !shared.calls.is_closed()) {
+            return Ok(Self { shared });
+        }
         let store = OpenStore::open(config.store, config.token_keeper).await?;
+        if config.take_over {
+            store.take_over().await?;
+        }
+        // Before all else is read: what is committed meanwhile is told twice rather than not at all.
+        let told_up_to = store.read(|reader| reader.last_change()).await?;
         let saved = store.saved_state().await?;
         let (calls, waiting_calls) = mpsc::channel(CALLS_WAITING_MAX);
-        let (signals, _) = broadcast::channel(events::EVENTS_WAITING_MAX);
+        let (told, _) = broadcast::channel(events::EVENTS_WAITING_MAX);
         let (link_sender, link) = watch::channel(LinkState::before_dialling(saved.session.as_ref()));
         let (session_sender, session) = watch::channel(saved.session.clone());
-        let shared = Shared {
+        let (role_sender, role) = watch::channel(store.standing().await?.role());
+        let shared = Arc::new(Shared {
             calls,
             store: store.clone(),
             server,
@@ -87,14 +104,17 @@ impl Messenger {
             history: config.settings.history,
             link,
             session,
-            signals: signals.downgrade(),
+            role,
+            told: told.downgrade(),
             callbacks: Callbacks::default(),
             callbacks_started: Once::new(),
             runtime: Handle::current(),
-        };
-        let driver = Driver::new(Clock::start(), store, saved, config.settings, link_sender, session_sender, signals);
-        tokio::spawn(driver.run(waiting_calls));
-        Ok(Self { shared: Arc::new(shared) })
+        });
+        let listeners = Listeners::new(link_sender, session_sender, role_sender, told, told_up_to);
+        let engine = Engine::new(Clock::start(), store, saved, config.settings, listeners);
+        tokio::spawn(engine.run(waiting_calls));
+        *open = Arc::downgrade(&shared);
+        Ok(Self { shared })
     }
 
     /// Opens a file strictly for reading, be it in use elsewhere or not. Nothing of it is changed.
@@ -109,13 +129,14 @@ impl Messenger {
         let saved = store.saved_state().await?;
         let shared = Shared {
             calls: mpsc::channel(1).0,
-            store,
             server: None,
             allow_plain: false,
             history: HistoryPolicy::default(),
             link: watch::channel(LinkState::before_dialling(saved.session.as_ref())).1,
             session: watch::channel(saved.session).1,
-            signals: broadcast::channel(1).0.downgrade(),
+            role: watch::channel(Role::Following { holder: store.holder().await? }).1,
+            store,
+            told: broadcast::channel(1).0.downgrade(),
             callbacks: Callbacks::default(),
             callbacks_started: Once::new(),
             runtime: Handle::current(),
@@ -278,6 +299,39 @@ impl Messenger {
         self.shared.link.clone()
     }
 
+    /// Returns a watch of what this process is to the file: the one that talks to the server, or one that follows it.
+    ///
+    /// A process that follows reads everything and writes everything that waits in the outbox; the other one sends it.
+    /// It tells events within an instant of their commit, from the file; not told are notices (typing, presence, read
+    /// marks as they come) and the state of the link. When the other process ends, it takes its place by itself.
+    pub fn role(&self) -> watch::Receiver<Role> {
+        self.shared.role.clone()
+    }
+
+    /// Returns which process syncs the file right now, this one included; `None` when none does, or none has said
+    /// so yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`], [`Error::Closed`].
+    pub async fn holder(&self) -> Result<Option<Holder>, Error> {
+        Ok(self.shared.store.holder().await?)
+    }
+
+    /// Becomes the process that talks to the server, whichever it was: that one follows from now on.
+    ///
+    /// Nothing is lost and nothing is done twice by it. What the other one has under way is looked for before it is
+    /// sent again, as after a lost link.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`], [`Error::Paused`], [`Error::Closed`].
+    pub async fn take_over(&self) -> Result<(), Error> {
+        let (answer, taken) = oneshot::channel();
+        self.shared.calls.send(Call::TakeOver(answer)).await.map_err(|_| Error::Closed)?;
+        taken.await.map_err(|_| Error::Closed)?
+    }
+
     /// Says that the network may be back: the next attempt is made now.
     ///
     /// # Errors
@@ -301,8 +355,8 @@ impl Messenger {
     /// A consumer that falls more than 4,096 events behind is told so by [`MessengerEvent::Lagged`].
     /// The stream ends when the engine does.
     pub fn events(&self) -> impl Stream<Item = MessengerEvent> + Send + Unpin + 'static {
-        let signals = self.shared.signals.upgrade().map(|sender| sender.subscribe());
-        events::stream(Arc::downgrade(&self.shared), signals)
+        let told = self.shared.told.upgrade().map(|sender| sender.subscribe());
+        events::stream(Arc::downgrade(&self.shared), told)
     }
 
     /// Has every event told to `callback`, [`MessengerEvent::Lagged`] included, until the subscription is dropped.

@@ -10,12 +10,17 @@ mod conversation;
 mod conversations;
 mod driver;
 mod echo;
+mod engine;
 mod events;
+mod follower;
 mod history;
+mod listeners;
 mod message;
 mod messenger;
 mod open_store;
 mod reading;
+mod registry;
+mod repair;
 mod sending;
 mod summary;
 mod token_keeper;
@@ -31,11 +36,12 @@ pub use events::{
 pub use message::Message;
 pub use messenger::Messenger;
 pub use reading::TimelineItem;
+pub use repair::Repair;
 pub use sending::Sending;
 pub use summary::{ConversationSummary, Freshness};
 pub use token_keeper::TokenKeeper;
 pub use transport::TransportError;
 
 // What the signatures above speak of.
-pub use crate::store::{Finding, HoleRow, Overview, Preview, Window};
+pub use crate::store::{Change, Fault, Finding, Holder, HoleRow, Overview, Preview, Role, Window};
 pub use crate::sync::{HoleReason, LinkState, Refusal, Settings, SignedOut};

@@ -1,17 +1,23 @@
 //! The store as tasks use it: the driver writes, handles read, and closing or pausing waits for both.
 
 use super::TokenKeeper;
-use crate::model::Tokens;
-use crate::store::{Reader, Store, StoreError};
+use crate::model::{Tokens, Wish};
+use crate::store::{Holder, OpenOptions, Reader, Role, Standing, Store, StoreError};
 use crate::sync::{SavedState, Write};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, watch};
 
 /// How long closing waits for reads under way and for the writer.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long opening waits for another process that is just making or migrating the file.
+const MADE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often it looks whether that is done.
+const MADE_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A store that many share, until it is closed for all of them.
 ///
@@ -49,10 +55,9 @@ impl State {
 }
 
 impl OpenStore {
-    /// Opens a file for reading and writing, makes and migrates it as needed.
+    /// Opens a file, makes and migrates it as needed; while another process syncs it, follows that.
     pub(crate) async fn open(path: PathBuf, keeper: Option<Arc<dyn TokenKeeper>>) -> Result<Self, StoreError> {
-        let named = path.clone();
-        let store = blocking(move || Store::open(named)).await?;
+        let store = share(path.clone()).await?;
         Ok(Self { path, shared: Arc::new(RwLock::new(State::Open(store))), keeper })
     }
 
@@ -63,10 +68,10 @@ impl OpenStore {
         Ok(Self { path, shared: Arc::new(RwLock::new(State::Open(store))), keeper: None })
     }
 
-    /// Stores all of `writes`, or none. Durable when it returns.
+    /// Stores all of `writes`, or none. Durable when it returns; the number is that of the newest change.
     ///
     /// New tokens are kept by their keeper first: when the rest fails, the newest pair is still the one that works.
-    pub(crate) async fn write(&self, mut writes: Vec<Write>) -> Result<(), StoreError> {
+    pub(crate) async fn write(&self, mut writes: Vec<Write>) -> Result<u64, StoreError> {
         if let Some(keeper) = &self.keeper {
             let mut newest = None;
             for write in &mut writes {
@@ -81,7 +86,30 @@ impl OpenStore {
         }
         // The queue behind this has room: the driver is the only one who writes, and waits each time.
         let ticket = self.shared.read().await.store()?.write(writes);
+        ticket.await.map(|set| set.number)
+    }
+
+    /// Adds wishes for the process that syncs. Durable when it returns.
+    pub(crate) async fn wish(&self, wishes: Vec<Wish>) -> Result<(), StoreError> {
+        let ticket = self.shared.read().await.store()?.wish(wishes);
         ticket.await.map(drop)
+    }
+
+    /// Becomes the process that syncs, whoever it was.
+    pub(crate) async fn take_over(&self) -> Result<(), StoreError> {
+        let ticket = self.shared.read().await.store()?.take_over();
+        ticket.await.map(drop)
+    }
+
+    /// Returns what this process is to the file, to be watched.
+    pub(crate) async fn standing(&self) -> Result<Standings, StoreError> {
+        Ok(Standings(self.shared.read().await.store()?.standing()))
+    }
+
+    /// Returns who syncs the file right now.
+    pub(crate) async fn holder(&self) -> Result<Option<Holder>, StoreError> {
+        let shared = Arc::clone(&self.shared).read_owned().await;
+        blocking(move || shared.store()?.holder()).await
     }
 
     /// Asks questions, all answered from one snapshot.
@@ -130,8 +158,7 @@ impl OpenStore {
             State::Closed => return Err(StoreError::Closed),
             State::Paused => {}
         }
-        let path = self.path.clone();
-        *shared = State::Open(blocking(move || Store::open(path)).await?);
+        *shared = State::Open(share(self.path.clone()).await?);
         Ok(())
     }
 
@@ -154,12 +181,51 @@ impl fmt::Debug for OpenStore {
     }
 }
 
+/// What this process is to a file, as it changes.
+#[derive(Debug)]
+pub(crate) struct Standings(Option<watch::Receiver<Standing>>);
+
+impl Standings {
+    /// Waits until another process did something, or until the role changed.
+    pub(crate) async fn changed(&mut self) {
+        let changed = match &mut self.0 {
+            Some(standing) => standing.changed().await.is_ok(),
+            None => false,
+        };
+        if !changed {
+            // The file is only inspected, or being closed: nothing more will be noticed.
+            std::future::pending().await
+        }
+    }
+
+    /// Returns what this process is to the file; a file that is only inspected takes no writes from a driver.
+    pub(crate) fn role(&self) -> Role {
+        self.0.as_ref().map_or(Role::Syncing, |standing| standing.borrow().role.clone())
+    }
+}
+
+async fn share(path: PathBuf) -> Result<Store, StoreError> {
+    let opened = async {
+        loop {
+            let options = OpenOptions::new(path.clone());
+            match blocking(move || Store::share(options)).await {
+                Err(StoreError::Older { .. }) => tokio::time::sleep(MADE_INTERVAL).await,
+                outcome => return outcome,
+            }
+        }
+    };
+    // One who keeps an older file to itself for longer is an older version that uses it.
+    tokio::time::timeout(MADE_TIMEOUT, opened)
+        .await
+        .unwrap_or(Err(StoreError::InUse { path: path.clone(), holder: None }))
+}
+
 fn keep(keeper: &dyn TokenKeeper, tokens: Option<&Tokens>) -> Result<(), StoreError> {
     keeper.keep(tokens).map_err(|source| StoreError::TokenKeeper { source })
 }
 
 /// Runs what blocks on a thread that may.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     match tokio::task::spawn_blocking(work).await {

@@ -6,7 +6,7 @@ use crate::model::{
     ConversationId, Delivery, Event, Intent, MessageId, MessageKey, OutboxEntry, Sequence, SequenceRange, User, UserId,
     UserName,
 };
-use crate::store::{ConversationRow, Finding, HoleRow, Item, Overview, Reader, StoreError, Window};
+use crate::store::{ConversationRow, HoleRow, Item, Overview, Reader, StoreError, Window};
 
 /// A line of a conversation as people read it.
 #[derive(Clone, Debug)]
@@ -81,7 +81,12 @@ impl Messenger {
 
     /// Returns what the user asked for, in the order of acceptance: what is on its way, and how the rest ended.
     pub async fn outbox(&self) -> Result<Vec<OutboxEntry>, Error> {
-        self.read(|reader| reader.outbox()).await
+        self.read(|reader| {
+            let mut entries = reader.outbox()?;
+            entries.extend(reader.wished_entries()?);
+            Ok(entries)
+        })
+        .await
     }
 
     /// Returns what is still to be fetched, of one conversation or of all, rising in each.
@@ -131,11 +136,6 @@ impl Messenger {
         self.read(|reader| reader.overview()).await
     }
 
-    /// Checks whether the file holds what it claims; empty when all is well. Reads all of it.
-    pub async fn verify(&self) -> Result<Vec<Finding>, Error> {
-        self.read(|reader| reader.verify()).await
-    }
-
     /// Returns the event that settled an entry, if the file holds it.
     pub(crate) async fn settling_event(&self, entry: OutboxEntry) -> Result<Option<Event>, Error> {
         self.read(move |reader| settling_event(reader, &entry)).await
@@ -149,7 +149,7 @@ impl Messenger {
         Ok(rows.into_iter().map(|row| ConversationSummary::new(self, row, whole_at)).collect())
     }
 
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Reader<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Error> {

@@ -19,6 +19,7 @@ mod session;
 mod time;
 mod token;
 mod user;
+mod wish;
 
 pub use action::Action;
 pub use conversation::{Conversation, ConversationConfig, ConversationKind, Membership, Participant, Permissions};
@@ -39,3 +40,4 @@ pub use token::{
     without_token_in_custom_data,
 };
 pub use user::{Notification, PrivateUser, User};
+pub use wish::{Wish, WishAnswer, WishKind};

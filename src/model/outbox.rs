@@ -7,13 +7,18 @@ use super::{ClientToken, ConversationId, Intent, MessageId, MessagingError, Requ
 /// ```text
 ///              link live, its turn          answer, or own token seen
 ///   Queued ──────────────────────▶ Sending ──────────────────────────▶ Settled
-///     ▲  ▲                          │   │
-///     │  └── refused for now ───────┘   └── refused for good ────────▶ Failed
-///     │                             │
-///     │                             │ link lost before the answer, or killed
-///     │                             ▼
-///     └── looked for, absent ── Uncertain ── own token seen ─────────▶ Settled
+///    ▲▲▲ │                         │  │  │                                ▲
+///    │││ │                         │  │  └─ refused for good ──▶ Failed ──┘ own token seen after all
+///    ││└─┼──── refused for now ────┘  │                           ▲  │
+///    ││  └─ names what is gone ───────┼───────────────────────────┘  │
+///    │└─────── tried again by hand ───┼──────────────────────────────┘
+///    │                                │ link lost before the answer, or killed
+///    │                                ▼
+///    └──────── looked for, absent ── Uncertain ── own token seen ─────▶ Settled
 /// ```
+///
+/// What is queued and cannot have arrived may be merged with a later wish, or taken back; a removal that takes back
+/// what has not left is settled from the beginning. What waits for another entry stays queued until that is settled.
 ///
 /// Each arrow is durable before what follows from it leaves the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,7 +3,7 @@
 use super::change::Change;
 use super::error::{Doing, StoreError};
 use super::value::LocalId;
-use super::{conversations, coverage, events, outbox, people, session};
+use super::{conversations, coverage, events, outbox, people, rebuild, session, wish};
 use crate::model::{Conversation, ConversationId, Membership, Sequence, UserId};
 use crate::sync::Write;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -68,6 +68,7 @@ impl Transaction<'_> {
                 self.touched_conversation(*conversation);
             }
             Write::ReadMark { conversation, user, sequence } => self.set_read_mark(*conversation, *user, *sequence)?,
+            Write::Rebuild(conversation) => rebuild::rebuild(self, *conversation)?,
             Write::HeadsCursor(cursor) => {
                 coverage::set_heads_cursor(self.connection, cursor)?;
                 self.touched(Change::Session);
@@ -100,6 +101,11 @@ impl Transaction<'_> {
             Write::Outbox(entry) => {
                 outbox::set(self.connection, entry)?;
                 self.touched(Change::Outbox(entry.token));
+            }
+            Write::WishAnswered(number, answer) => {
+                if let Some(token) = wish::answer(self.connection, *number, *answer)? {
+                    self.touched(Change::Outbox(token));
+                }
             }
             Write::OutboxForget(token) => {
                 if outbox::forget(self.connection, *token)? {

@@ -45,12 +45,19 @@ impl ChangeSet {
 /// How many transactions back a reader may ask what was touched.
 const CHANGES_KEPT: u64 = 10_000;
 
+/// What nobody counts up to: a higher number is damage.
+const NUMBER_MAX: u64 = 1 << 62;
+
 /// Returns the number of the newest change; zero in a new store.
 pub(super) fn last_number(connection: &Connection) -> Result<u64, StoreError> {
     connection
         .query_row("SELECT coalesce(max(number), 0) FROM change", [], |row| row.get::<_, i64>(0))
         .map(|number| number.max(0).unsigned_abs())
         .doing("read the number of the last change")
+        .and_then(|number| match number {
+            0..=NUMBER_MAX => Ok(number),
+            _ => Err(StoreError::Damaged { table: "change", rowid: 0, expected: "number" }),
+        })
 }
 
 /// Notes what the open transaction touched, and forgets what is long past.
@@ -80,6 +87,11 @@ pub(super) fn record(connection: &Connection, set: &ChangeSet) -> Result<(), Sto
 }
 
 impl Reader<'_> {
+    /// Returns the number of the newest change; zero in a new store.
+    pub fn last_change(&self) -> Result<u64, StoreError> {
+        last_number(self.connection)
+    }
+
     /// Returns what was touched by all transactions after the one with this number, and the newest number.
     ///
     /// For whoever read the store at that number and goes on after a restart or in another process.

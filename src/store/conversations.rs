@@ -174,6 +174,17 @@ pub(super) fn described(connection: &Connection, local: LocalId) -> Result<Optio
     Ok((conversation.last_sequence > Sequence::ZERO).then_some(conversation))
 }
 
+/// Returns where the user stands to a conversation.
+pub(super) fn membership(connection: &Connection, local: LocalId) -> Result<Membership, StoreError> {
+    const DOING: &str = "read a membership";
+    let mut select = connection.prepare_cached("SELECT id, membership FROM conversation WHERE id = ?1").doing(DOING)?;
+    let mut rows = select.query([local.get()]).doing(DOING)?;
+    match rows.next().doing(DOING)? {
+        Some(row) => membership_of(&Columns::new(row, "conversation")?, 1),
+        None => Ok(Membership::Stranger),
+    }
+}
+
 pub(super) fn own_read(connection: &Connection, local: LocalId) -> Result<Sequence, StoreError> {
     connection
         .prepare_cached("SELECT own_read FROM conversation WHERE id = ?1")

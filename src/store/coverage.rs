@@ -235,6 +235,14 @@ pub(super) fn holes(connection: &Connection, local: LocalId) -> Result<Vec<(Sequ
 }
 
 impl Reader<'_> {
+    /// Returns the positions of a conversation that were asked for and answered, or pushed; empty for an unknown one.
+    pub fn coverage(&self, conversation: ConversationId) -> Result<Ranges, StoreError> {
+        match self.local(conversation)? {
+            Some(local) => covered(self.connection, local),
+            None => Ok(Ranges::default()),
+        }
+    }
+
     /// Returns up to where heads were compared, if a server ever told.
     pub fn heads_cursor(&self) -> Result<Option<HeadsCursor>, StoreError> {
         self.connection

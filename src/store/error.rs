@@ -1,6 +1,8 @@
 //! What can go wrong between us and the file.
 
+use super::lease::Holder;
 use rusqlite::ErrorCode;
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 /// Why the store could not do what was asked.
@@ -23,11 +25,19 @@ pub enum StoreError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// Another process, or another `Store` of this one, has it open for writing.
-    #[error("{} is in use by another process", path.display())]
+    /// Another process, or another `Store` of this one, syncs it.
+    #[error("{} is in use by {}", path.display(), name(holder))]
     InUse {
         /// Which file.
         path: PathBuf,
+        /// Who has it, as far as known.
+        holder: Option<Holder>,
+    },
+    /// Another process took the lease; nothing of the transaction was kept, and nothing of a later one will be.
+    #[error("{} syncs the store now", name(holder))]
+    LeaseLost {
+        /// Who has it now, as far as known.
+        holder: Option<Holder>,
     },
     /// The file is something else, or its first page is damaged.
     #[error("{} is not a Backscroll store", path.display())]
@@ -103,7 +113,7 @@ impl StoreError {
                 source.sqlite_error_code(),
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull)
             ),
-            Self::InUse { .. } | Self::TokenKeeper { .. } | Self::Paused => true,
+            Self::InUse { .. } | Self::LeaseLost { .. } | Self::TokenKeeper { .. } | Self::Paused => true,
             Self::File { .. }
             | Self::NotAStore { .. }
             | Self::Newer { .. }
@@ -113,6 +123,10 @@ impl StoreError {
             | Self::Closed => false,
         }
     }
+}
+
+fn name(holder: &Option<Holder>) -> Cow<'static, str> {
+    holder.as_ref().map_or(Cow::Borrowed("another process"), |holder| holder.to_string().into())
 }
 
 /// Says what was being done when SQLite failed.

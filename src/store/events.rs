@@ -19,7 +19,8 @@ const PREVIEW_CHARS: usize = 100;
 /// What a page changes in the row of its conversation.
 struct Standing {
     own_read: Sequence,
-    unread: i64,
+    /// A damaged count stays wrong, for `verify` to tell, and stops no page.
+    unread: u32,
     head: Sequence,
     last_activity: Timestamp,
     previewed: Option<Sequence>,
@@ -257,7 +258,8 @@ impl Page<'_> {
                 EventRow::of(event, self.local).insert(self.connection)?;
             }
             if !birth.removed() {
-                self.standing.unread += i64::from(self.counts(sender, event.sequence));
+                let counts = u32::from(self.counts(sender, event.sequence));
+                self.standing.unread = self.standing.unread.saturating_add(counts);
                 self.preview_stale |= self.standing.previewed < Some(event.sequence);
             }
         }
@@ -351,7 +353,8 @@ impl Page<'_> {
     /// Takes all content of a message away: what it says, what it said at its birth, and in each edit.
     fn remove(&mut self, message: &mut MessageRow, at: Sequence) -> Result<(), StoreError> {
         const DOING: &str = "remove a message";
-        self.standing.unread -= i64::from(self.counts(message.sender, message.sequence()));
+        let counted = u32::from(self.counts(message.sender, message.sequence()));
+        self.standing.unread = self.standing.unread.saturating_sub(counted);
         if message.state == MessageState::Edited {
             self.connection
                 .prepare_cached("DELETE FROM event WHERE id = ?1")

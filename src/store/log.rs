@@ -4,10 +4,12 @@ use super::error::{Doing, StoreError};
 use super::value::{Checksum, Columns, LocalId, local_of, sequence_of};
 use crate::model::{
     Action, Conversation, ConversationConfig, ConversationId, Event, EventBody, Message, MessageContent, MessageId,
-    Participant, Permissions, RawJson, Sequence, Timestamp, UserId, token_of_payload, without_token,
+    Participant, Permissions, Ranges, RawJson, Sequence, SequenceRange, Timestamp, UserId, token_of_payload,
+    without_token,
 };
 use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a message stands: column `message.state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -523,6 +525,47 @@ pub(super) fn events_between(
         events.push(row.into_event(conversation)?);
     }
     Ok(events)
+}
+
+/// Returns the events between two row ids whose rows are as they were stored, rising, and the positions of the others.
+///
+/// Of a message that was edited only the rows of its events count: its own follows from them.
+pub(super) fn sound_events(
+    connection: &Connection,
+    conversation: ConversationId,
+    ids: (i64, i64),
+) -> Result<(Vec<Event>, Ranges), StoreError> {
+    const DOING: &str = "read what is sound";
+    let mut sound: BTreeMap<i64, Event> = BTreeMap::new();
+    let mut lost: BTreeSet<i64> = BTreeSet::new();
+    let mut select = connection
+        .prepare_cached(concat!("SELECT ", event_columns!(), " FROM event WHERE id BETWEEN ?1 AND ?2 ORDER BY id"))
+        .doing(DOING)?;
+    let mut rows = select.query([ids.0, ids.1]).doing(DOING)?;
+    while let Some(row) = rows.next().doing(DOING)? {
+        let id = row.get(0).doing(DOING)?;
+        let as_stored = EventRow::from_row(row).ok().filter(|row| row.checksum == row.expected_checksum());
+        match as_stored.and_then(|row| row.into_event(conversation).ok()) {
+            Some(event) => drop(sound.insert(id, event)),
+            None => drop(lost.insert(id)),
+        }
+    }
+    let mut select = connection
+        .prepare_cached(concat!("SELECT ", message_columns!(), " FROM message WHERE id BETWEEN ?1 AND ?2 ORDER BY id"))
+        .doing(DOING)?;
+    let mut rows = select.query([ids.0, ids.1]).doing(DOING)?;
+    while let Some(row) = rows.next().doing(DOING)? {
+        let id = row.get(0).doing(DOING)?;
+        let as_stored = MessageRow::from_row(row).ok().filter(|row| row.checksum == row.expected_checksum());
+        match as_stored.filter(|row| row.state != MessageState::Edited) {
+            Some(message) => drop(sound.entry(id).or_insert_with(|| message.into_birth(conversation))),
+            // The birth of an edited message has a row of its own.
+            None if sound.contains_key(&id) => {}
+            None => drop(lost.insert(id)),
+        }
+    }
+    let lost = lost.into_iter().filter_map(|id| SequenceRange::single(sequence_of(id))).collect();
+    Ok((sound.into_values().collect(), lost))
 }
 
 /// Returns the uuid of the conversation that a packed row id lies in.

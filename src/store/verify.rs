@@ -10,13 +10,61 @@ use crate::model::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+/// What kind of thing is not as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Pages, constraints or references, in SQLite's own words.
+    File,
+    /// A row of the log is not what was stored: its checksum or its shape says so.
+    Row,
+    /// A message people read is not what its events make of it.
+    Message,
+    /// A message cannot be found by its uuid.
+    Index,
+    /// What is said to be held, to be missing, or to be nothing, is not so.
+    Coverage,
+    /// Unread count or preview of a conversation are not what its messages make of them.
+    List,
+    /// An entry of the outbox contradicts itself. Reported, and never touched.
+    Outbox,
+    /// The session, a user or another row cannot be read.
+    Other,
+}
+
+impl Fault {
+    /// Returns the name by which the tool tells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Row => "row",
+            Self::Message => "message",
+            Self::Index => "index",
+            Self::Coverage => "coverage",
+            Self::List => "list",
+            Self::Outbox => "outbox",
+            Self::Other => "other",
+        }
+    }
+
+    /// Returns whether making a conversation anew from its log puts it right.
+    pub const fn is_rebuilt(self) -> bool {
+        match self {
+            Self::Row | Self::Message | Self::Index | Self::Coverage | Self::List => true,
+            Self::File | Self::Outbox | Self::Other => false,
+        }
+    }
+}
+
 /// One thing that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
+    /// What kind of thing.
+    pub fault: Fault,
     /// In which conversation, if in one.
     pub conversation: Option<ConversationId>,
-    /// At which position, if at one.
-    pub sequence: Option<Sequence>,
+    /// At which positions, if at some.
+    pub range: Option<SequenceRange>,
     /// What is wrong, as a sentence without its full stop; never content.
     pub what: String,
 }
@@ -26,8 +74,10 @@ impl fmt::Display for Finding {
         if let Some(conversation) = self.conversation {
             write!(f, "conversation {conversation}, ")?;
         }
-        if let Some(sequence) = self.sequence {
-            write!(f, "sequence {sequence}, ")?;
+        match self.range {
+            Some(range) if range.len() == 1 => write!(f, "sequence {}, ", range.first())?,
+            Some(range) => write!(f, "sequences {range}, ")?,
+            None => {}
         }
         f.write_str(&self.what)
     }
@@ -69,12 +119,12 @@ impl Reader<'_> {
         let mut check = self.connection.prepare("PRAGMA integrity_check").doing(DOING)?;
         let lines: Vec<String> = check.query_map([], |row| row.get(0)).and_then(Iterator::collect).doing(DOING)?;
         for line in lines.iter().filter(|line| *line != "ok") {
-            findings.add(None, format!("the file is damaged: {line}"));
+            findings.add(Fault::File, None, format!("the file is damaged: {line}"));
         }
         let mut check = self.connection.prepare("PRAGMA foreign_key_check").doing(DOING)?;
         let tables: Vec<String> = check.query_map([], |row| row.get(0)).and_then(Iterator::collect).doing(DOING)?;
         for table in tables {
-            findings.add(None, format!("a row of {table} refers to nothing"));
+            findings.add(Fault::File, None, format!("a row of {table} refers to nothing"));
         }
         Ok(())
     }
@@ -90,15 +140,23 @@ impl Reader<'_> {
         let messages = log::message_rows(connection, local.all())?;
         for row in &messages {
             if row.checksum != row.expected_checksum() {
-                findings.add(Some(row.sequence()), "the message does not fit its checksum");
+                findings.add(
+                    Fault::Row,
+                    SequenceRange::single(row.sequence()),
+                    "the message does not fit its checksum",
+                );
             }
             if !lookup::holds(connection, row.id, row.uuid)? {
-                findings.add(Some(row.sequence()), "the message cannot be found by its uuid");
+                findings.add(
+                    Fault::Index,
+                    SequenceRange::single(row.sequence()),
+                    "the message cannot be found by its uuid",
+                );
             }
         }
         for row in log::event_rows(connection, local.all())? {
             if row.checksum != row.expected_checksum() {
-                findings.add(Some(row.sequence()), "the event does not fit its checksum");
+                findings.add(Fault::Row, SequenceRange::single(row.sequence()), "the event does not fit its checksum");
             }
         }
         let log = log::events_between(connection, conversation, local.all())?;
@@ -115,11 +173,15 @@ impl Reader<'_> {
                 message
             });
             if folded.as_ref() != Some(&shown) {
-                findings.add(Some(sequence), "the message is not what its events make of it");
+                findings.add(
+                    Fault::Message,
+                    SequenceRange::single(sequence),
+                    "the message is not what its events make of it",
+                );
             }
         }
         for sequence in refolded.into_keys() {
-            findings.add(Some(sequence), "a message is missing that its events make");
+            findings.add(Fault::Message, SequenceRange::single(sequence), "a message is missing that its events make");
         }
         self.verify_waiting(local, &log, findings)?;
 
@@ -129,26 +191,29 @@ impl Reader<'_> {
         for range in covered.iter() {
             for unheld in held.missing(range) {
                 for lost in holes.missing(unheld) {
-                    findings.add(Some(lost.first()), format!("{lost} is said to be held and is not"));
+                    findings.add(Fault::Coverage, Some(lost), "said to be held, and is not");
                 }
             }
         }
         for range in held.iter() {
             for uncovered in covered.missing(range) {
-                findings.add(Some(uncovered.first()), format!("{uncovered} is held and not said to be"));
+                findings.add(Fault::Coverage, Some(uncovered), "held, and not said to be");
             }
         }
         for hole in holes.iter() {
             for uncovered in covered.missing(hole) {
-                findings
-                    .add(Some(uncovered.first()), format!("the hole {uncovered} lies outside of what was asked for"));
+                findings.add(Fault::Coverage, Some(uncovered), "the hole lies outside of what was asked for");
             }
             if hole.iter().any(|at| held.contains(at)) {
-                findings.add(Some(hole.first()), format!("{hole} is said to hold nothing and holds something"));
+                findings.add(Fault::Coverage, Some(hole), "said to hold nothing, and holds something");
             }
         }
         if held.end() > head {
-            findings.add(Some(held.end()), format!("an event is held beyond the head, {head}"));
+            findings.add(
+                Fault::Coverage,
+                SequenceRange::single(held.end()),
+                format!("an event is held beyond the head, {head}"),
+            );
         }
         self.verify_row(conversation, local, own, findings)
     }
@@ -175,7 +240,11 @@ impl Reader<'_> {
             .filter(|(_, message)| !born.contains(message))
             .collect();
         for (sequence, _) in waiting.symmetric_difference(&expected) {
-            findings.add(Some(*sequence), "the change does not wait for its message as it should");
+            findings.add(
+                Fault::Message,
+                SequenceRange::single(*sequence),
+                "the change does not wait for its message as it should",
+            );
         }
         Ok(())
     }
@@ -191,12 +260,12 @@ impl Reader<'_> {
         let Some(row) = self.conversation(conversation)? else { return Ok(()) };
         let counted = events::count_unread(self.connection, local, own, row.own_read_mark)?;
         if i64::try_from(row.unread) != Ok(counted) {
-            findings.add(None, format!("{} messages are said to be unread, {counted} are", row.unread));
+            findings.add(Fault::List, None, format!("{} messages are said to be unread, {counted} are", row.unread));
         }
         let newest = events::newest_message(self.connection, local)?;
         let shown = row.preview.map(|preview| (preview.sequence, preview.sender, preview.timestamp, preview.text));
         if newest.map(|(id, sender, sent_at, text)| (sequence_of(id), sender, sent_at, text)) != shown {
-            findings.add(None, "the list does not show the newest message");
+            findings.add(Fault::List, None, "the list does not show the newest message");
         }
         Ok(())
     }
@@ -205,13 +274,17 @@ impl Reader<'_> {
         let mut requests = BTreeSet::new();
         for entry in self.outbox()? {
             if (entry.state == OutboxState::Settled) != entry.settlement.is_some() {
-                findings.add(None, format!("outbox entry {} is settled in part", entry.token));
+                findings.add(Fault::Outbox, None, format!("outbox entry {} is settled in part", entry.token));
             }
             if entry.state == OutboxState::Failed && entry.error.is_none() {
-                findings.add(None, format!("outbox entry {} failed without a reason", entry.token));
+                findings.add(Fault::Outbox, None, format!("outbox entry {} failed without a reason", entry.token));
             }
             if !requests.insert(entry.request) {
-                findings.add(None, format!("outbox entry {} shares its request id with another", entry.token));
+                findings.add(
+                    Fault::Outbox,
+                    None,
+                    format!("outbox entry {} shares its request id with another", entry.token),
+                );
             }
         }
         Ok(())
@@ -226,19 +299,25 @@ struct Findings {
 }
 
 impl Findings {
-    fn add(&mut self, sequence: Option<Sequence>, what: impl Into<String>) {
-        self.found.push(Finding { conversation: self.conversation, sequence, what: what.into() });
+    fn add(&mut self, fault: Fault, range: Option<SequenceRange>, what: impl Into<String>) {
+        self.found.push(Finding { fault, conversation: self.conversation, range, what: what.into() });
     }
 
     /// Takes damage for a finding; another error ends the search.
     fn damage(&mut self, error: StoreError) -> Result<(), StoreError> {
         if let StoreError::Damaged { table, rowid, .. } = error {
-            let packed = matches!(table, "message" | "event");
-            self.add(packed.then(|| sequence_of(rowid)), error.to_string());
+            let (fault, range) = match table {
+                "message" | "event" => (Fault::Row, SequenceRange::single(sequence_of(rowid))),
+                "message_hash" => (Fault::Index, None),
+                "coverage" | "hole" => (Fault::Coverage, None),
+                "outbox" => (Fault::Outbox, None),
+                _ => (Fault::Other, None),
+            };
+            self.add(fault, range, error.to_string());
         } else if let StoreError::Sqlite { doing, source } = &error
             && source.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
         {
-            self.add(None, format!("damage made it impossible to {doing}"));
+            self.add(Fault::File, None, format!("damage made it impossible to {doing}"));
         } else {
             return Err(error);
         }

@@ -157,6 +157,7 @@ impl Core {
             Input::Connected(_) | Input::Frame(..) | Input::Noise(_) | Input::Disconnected(_) => {}
             Input::DeadlinePassed => {}
             Input::Command(id, command) => self.command(id, command),
+            Input::Wish(number, wish) => self.take_wish(number, wish),
             Input::Loaded(token, message) => self.loaded(token, message),
         }
         self.time_passes();
@@ -519,7 +520,11 @@ impl Core {
     }
 
     pub(super) fn answer(&mut self, id: CommandId, reply: Result<Reply, Refusal>) {
-        self.out.push(Output::Answer(id, reply));
+        match id.wish() {
+            // Whoever wished is told through the file.
+            Some(number) => self.wish_answered(number, reply),
+            None => self.out.push(Output::Answer(id, reply)),
+        }
     }
 }
 

@@ -31,6 +31,7 @@ mod sending;
 #[cfg(test)]
 mod tests;
 mod volatile;
+mod wish;
 
 pub use self::check::check_intent;
 pub use self::core::Core;
@@ -38,7 +39,7 @@ pub use self::core::Core;
 use crate::model::{
     ClientToken, Conversation, ConversationId, Credentials, Event, HistoryPolicy, Intent, Membership, Message,
     MessageId, MessagingError, Notice, OutboxEntry, PushToken, Ranges, RawJson, Secret, Sequence, SequenceRange,
-    ServerAddress, Session, Timestamp, User, UserId, UserName,
+    ServerAddress, Session, Timestamp, User, UserId, UserName, Wish, WishAnswer,
 };
 use crate::protocol::{ClientFrame, RateLimit, ServerFrame, UserKey};
 use std::collections::BTreeSet;
@@ -48,9 +49,24 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
-/// Names one command of the application until it is answered.
+/// Names one command of the application until it is answered. Below 2^63: the upper half stands for wishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub u64);
+
+impl CommandId {
+    /// The bit of an id under which the core runs a wish as if it were a command.
+    const WISH: u64 = 1 << 63;
+
+    /// Returns the id under which the wish with this number runs.
+    const fn of_wish(number: u64) -> Self {
+        Self(Self::WISH | number)
+    }
+
+    /// Returns the number of the wish that runs under this id; `None` when it is a command.
+    const fn wish(self) -> Option<u64> {
+        if self.0 & Self::WISH == 0 { None } else { Some(self.0 & !Self::WISH) }
+    }
+}
 
 /// Something that happened. Every source of surprise enters here.
 #[derive(Clone, Debug)]
@@ -67,6 +83,8 @@ pub enum Input {
     DeadlinePassed,
     /// The application wants something.
     Command(CommandId, Command),
+    /// Another process that has the file open wants something; the number is that of its row. In rising order.
+    Wish(u64, Wish),
     /// What [`Output::Load`] asked for, as the store has it; `None` when it is not held.
     Loaded(ClientToken, Option<Message>),
 }
@@ -388,6 +406,9 @@ pub enum Write {
         /// Up to and including this event.
         sequence: Sequence,
     },
+    /// Makes everything of a conversation anew from its log; what is damaged of it is missing from then on. Wanted by a
+    /// repair and never by a core, which is to be restored behind it.
+    Rebuild(ConversationId),
     /// Replaces the cursor up to which heads were compared.
     HeadsCursor(HeadsCursor),
     /// A conversation's own history policy, or none any more.
@@ -406,6 +427,8 @@ pub enum Write {
     Outbox(OutboxEntry),
     /// Forgets an entry.
     OutboxForget(ClientToken),
+    /// The wish of another process with this number was taken over; the core is not told of it again.
+    WishAnswered(u64, WishAnswer),
 }
 
 impl Write {
@@ -417,13 +440,15 @@ impl Write {
             | Self::PushToken(_)
             | Self::PushTokenForget(_)
             | Self::Outbox(_)
-            | Self::OutboxForget(_) => true,
+            | Self::OutboxForget(_)
+            | Self::WishAnswered(..) => true,
             Self::User(_)
             | Self::Conversation(_)
             | Self::Membership(..)
             | Self::Events(..)
             | Self::Cover(..)
             | Self::Hole(..)
+            | Self::Rebuild(_)
             | Self::HeadsCursor(_)
             | Self::WholeAt(_)
             | Self::ReadMark { .. }

@@ -285,11 +285,11 @@ impl Outbox {
 
     /// Returns the user's own read mark that is on its way in this conversation.
     pub(super) fn own_read_mark(&self, conversation: ConversationId) -> Option<Sequence> {
-        let marks = self.in_lane(Lane::Conversation(conversation)).filter_map(|entry| {
+        let mut marks = self.in_lane(Lane::Conversation(conversation)).filter_map(|entry| {
             let Intent::MarkAsRead { sequence, .. } = entry.intent else { return None };
             Some(sequence)
         });
-        marks.last()
+        marks.next_back()
     }
 
     /// Returns whether a second copy of this message is being removed already.

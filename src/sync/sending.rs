@@ -21,18 +21,42 @@ impl Core {
         if self.session.is_none() {
             return self.answer(id, Err(Refusal::NoSession));
         }
-        // The same command again, after a failed write for example, is accepted once.
-        if let Some(entry) = self.outbox.get(token).cloned() {
-            return self.answer(id, Ok(Reply::Accepted(entry)));
-        }
-        let wish = self.resolve(intent).and_then(|intent| self.check(intent));
-        match wish.and_then(|intent| self.accept(token, intent, queued_at)) {
+        match self.take_in(token, intent, queued_at) {
             Ok((entry, signals)) => {
                 self.answer(id, Ok(Reply::Accepted(entry)));
                 self.tell(signals);
             }
             Err(error) => self.answer(id, Err(Refusal::Messaging(error))),
         }
+    }
+
+    /// Takes an intent of another process in. That has been accepted already: what is refused here is an entry
+    /// that failed.
+    pub(super) fn submit_wished(&mut self, id: CommandId, token: ClientToken, intent: Intent, queued_at: Timestamp) {
+        let (entry, signals) = self.take_in(token, intent.clone(), queued_at).unwrap_or_else(|error| {
+            let entry = self.entry(token, intent, queued_at);
+            let entry = OutboxEntry { state: OutboxState::Failed, error: Some(error), ..entry };
+            self.outbox.put(entry.clone());
+            self.write(Write::Outbox(entry.clone()));
+            (entry.clone(), vec![Signal::Outbox { entry, event: None, cancelled: false }])
+        });
+        self.answer(id, Ok(Reply::Accepted(entry)));
+        self.tell(signals);
+    }
+
+    /// Checks a wish and makes it an entry, or a part of one. The signals are for after the answer.
+    fn take_in(
+        &mut self,
+        token: ClientToken,
+        intent: Intent,
+        queued_at: Timestamp,
+    ) -> Result<(OutboxEntry, Vec<Signal>), MessagingError> {
+        // The same command again, after a failed write for example, is accepted once.
+        if let Some(entry) = self.outbox.get(token).cloned() {
+            return Ok((entry, Vec::new()));
+        }
+        let intent = self.resolve(intent).and_then(|intent| self.check(intent))?;
+        self.accept(token, intent, queued_at)
     }
 
     /// Names what the server has named meanwhile.
@@ -447,6 +471,7 @@ impl Write {
             | Self::Hole(..)
             | Self::ReadMark { .. }
             | Self::History(..)
+            | Self::Rebuild(_)
             | Self::HeadsCursor(_)
             | Self::WholeAt(_)
             | Self::Subscriptions(_)
@@ -454,7 +479,8 @@ impl Write {
             | Self::Unsubscribed(_)
             | Self::PublicConversations(_)
             | Self::Outbox(_)
-            | Self::OutboxForget(_) => 0,
+            | Self::OutboxForget(_)
+            | Self::WishAnswered(..) => 0,
         }
     }
 }

@@ -114,3 +114,31 @@ async fn the_time_somebody_was_out_of_an_uber_conversation_is_a_hole_with_its_re
     assert_eq!((summary.freshness, summary.missing), (Freshness::Live, 0));
     assert_sound(&alice).await;
 }
+
+/// R-06, R-94, D-9: damage is found where it is, put right while the engine runs, and what was lost comes back.
+#[tokio::test]
+async fn what_is_damaged_is_fetched_again_while_the_engine_runs() {
+    let (world, alice, conversation) = alice_comes_back_with(HistoryPolicy::Everything).await;
+    alice.close().await;
+    let file = rusqlite::Connection::open(world.store("alice")).unwrap();
+    file.execute_batch(
+        "UPDATE message SET text = 'forged' WHERE id & 4294967295 IN (10, 11, 700); DELETE FROM message_hash;
+         UPDATE conversation SET unread = 3",
+    )
+    .unwrap();
+    drop(file);
+
+    let alice = world.open("alice").await;
+    until_live(&alice).await;
+    let repair = alice.repair().await.unwrap();
+    assert_eq!(repair.rebuilt, [conversation]);
+    assert_eq!(repair.left, []);
+    let missing: Vec<SequenceRange> = repair.missing.into_iter().map(|(_, range)| range).collect();
+    assert_eq!(missing, [range(10, 11), range(700, 700)]);
+    let is_whole = || async { gaps(&alice, conversation).await.is_empty() };
+    until(&alice, "what was damaged", is_whole).await;
+    assert_sound(&alice).await;
+    let page = alice.messages(conversation, Window::Around(Sequence(10)), 2).await.unwrap();
+    assert!(matches!(&page[..], [TimelineItem::Message(message), ..] if message.text.starts_with("message ")));
+    assert_eq!(alice.repair().await.unwrap().found, []);
+}

@@ -1,7 +1,7 @@
 //! What works with no network at all.
 
 use crate::world::{World, conversation_of, credentials, messages, nobody, texts, until_live, within_patience};
-use backscroll::engine::Freshness;
+use backscroll::engine::{Freshness, Role};
 use backscroll::model::{ConversationConfig, ConversationId, Delivery, MessageId, Sequence, Timestamp};
 use backscroll::sync::{LinkState, Refusal, SignedOut};
 use backscroll::{Config, Error, Messenger};
@@ -86,19 +86,23 @@ async fn objects_are_recreated_from_what_an_application_kept() {
     assert_eq!(device.user(nobody()).await.unwrap(), None);
 }
 
-///
+///
 #[tokio::test]
-async fn a_file_in_use_can_be_inspected_and_not_opened_twice() {
+async fn a_file_in_use_can_be_inspected_and_opened_twice_it_is_the_same_engine() {
     let world = World::with_users(&["alice", "bob"]).await;
     let (alice, bob) = (world.log_in("alice").await, world.log_in("bob").await);
     let (ours, _) = conversation_of(&alice, &bob).await;
     within_patience("the answer", ours.send_message("Soup?", None).await.unwrap()).await.unwrap();
 
-    let twice = Messenger::open(world.config("alice")).await.unwrap_err();
-    assert!(matches!(&twice, Error::Store(_)) && twice.is_transient());
+    let twice = Messenger::open(world.config("alice")).await.unwrap();
+    assert_eq!(*twice.role().borrow(), Role::Syncing);
+    let sent = twice.conversation(ours.id).await.unwrap().unwrap().conversation.send_message("Salad?", None).await;
+    within_patience("the answer", sent.unwrap()).await.unwrap();
+    drop(twice);
     let onlooker = Messenger::inspect(world.store("alice")).await.unwrap();
     assert_eq!(onlooker.me(), alice.me());
-    assert_eq!(texts(&onlooker, ours.id).await, ["Soup?"]);
+    assert_eq!(onlooker.holder().await.unwrap().map(|holder| holder.process), Some(std::process::id()));
+    assert_eq!(texts(&onlooker, ours.id).await, ["Soup?", "Salad?"]);
     let conversation = onlooker.conversation(ours.id).await.unwrap().unwrap().conversation;
     assert!(matches!(conversation.send_message("no", None).await, Err(Error::Closed)));
 }

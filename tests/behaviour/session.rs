@@ -5,7 +5,7 @@ use crate::world::{
     World, conversation_of, credentials, password, texts, until_link, until_live, until_texts, user_name,
     within_patience,
 };
-use backscroll::engine::{Freshness, SignedOut, TokenKeeper};
+use backscroll::engine::{Freshness, Role, SignedOut, TokenKeeper};
 use backscroll::model::{Credentials, RawJson, Secret, Session, Tokens};
 use backscroll::protocol::{one_time_key_answer, password_hash};
 use backscroll::store::{Store, StoreError};
@@ -347,15 +347,33 @@ async fn a_file_that_cannot_be_opened_again_leaves_the_engine_paused() {
     let world = World::with_users(&["alice"]).await;
     let alice = world.log_in("alice").await;
     alice.pause().await.unwrap();
-    let other = Store::open(world.store("alice")).unwrap();
-    assert!(alice.resume().await.unwrap_err().is_transient());
+    let (store, aside) = (world.store("alice"), world.store("aside"));
+    fs::rename(&store, &aside).unwrap();
+    fs::create_dir(&store).unwrap();
+    alice.resume().await.unwrap_err();
     assert_eq!(*alice.connection().borrow(), LinkState::Paused);
-    drop(other);
+    fs::remove_dir(&store).unwrap();
+    fs::rename(&aside, &store).unwrap();
     alice.resume().await.unwrap();
     until_live(&alice).await;
     alice.pause().await.unwrap();
     within_patience("the end", alice.close()).await;
     assert!(matches!(alice.resume().await, Err(Error::Closed)));
+}
+
+/// whoever has the file meanwhile is followed, and its end is noticed.
+#[tokio::test]
+async fn a_file_that_another_one_took_during_a_pause_is_followed() {
+    let world = World::with_users(&["alice"]).await;
+    let alice = world.log_in("alice").await;
+    alice.pause().await.unwrap();
+    let other = Store::open(world.store("alice")).unwrap();
+    alice.resume().await.unwrap();
+    let mut role = alice.role();
+    within_patience("following", role.wait_for(|role| *role != Role::Syncing)).await.unwrap();
+    drop(other);
+    within_patience("syncing", role.wait_for(|role| *role == Role::Syncing)).await.unwrap();
+    until_live(&alice).await;
 }
 
 /// S-2: a name that must not be shown is in no message of an error.

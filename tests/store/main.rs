@@ -5,6 +5,8 @@ mod files;
 mod folding;
 mod keeping;
 mod reading;
+mod repairing;
+mod sharing;
 mod upgrade;
 
 use backscroll::model::{

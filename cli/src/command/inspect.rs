@@ -1,10 +1,11 @@
-//! `inspect`, `gaps`, `outbox`, `verify`: what the file holds, what it lacks, and whether it is sound.
+//! `inspect`, `gaps`, `outbox`, `verify`, `repair`: what the file holds, what it lacks, and whether it is sound.
 
-use super::look_into;
-use crate::failure::{Exit, Failure};
+use super::{look_into, open};
+use crate::failure::Failure;
 use crate::names;
-use crate::render::{Out, size, time};
-use backscroll::model::{ConversationId, OutboxEntry, OutboxState};
+use crate::render::{Out, harmless, size, time};
+use backscroll::engine::Finding;
+use backscroll::model::{ConversationId, OutboxEntry, OutboxState, SequenceRange};
 use backscroll::sync::{HoleReason, LinkState, SignedOut};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -27,8 +28,11 @@ pub(crate) async fn inspect(out: Out, store: Option<PathBuf>) -> Result<(), Fail
         | LinkState::Live
         | LinkState::Paused => "kept".to_owned(),
     };
+    let holder = messenger.holder().await?;
     out.object(json!({
-        "type": "store", "account": account, "user_id": messenger.my_id(), "server": server, "session": session,
+        "type": "store", "holder": holder.as_ref().map(|holder| {
+            json!({"process": holder.process, "program": holder.program, "since": holder.since})
+        }), "account": account, "user_id": messenger.my_id(), "server": server, "session": session,
         "schema_version": held.schema_version, "conversations": held.conversations, "messages": held.messages,
         "events": held.events, "gaps": held.gaps, "missing": held.missing, "users": held.users,
         "outbox": {"queued": queued, "sending": sending, "uncertain": uncertain, "failed": failed},
@@ -38,6 +42,11 @@ pub(crate) async fn inspect(out: Out, store: Option<PathBuf>) -> Result<(), Fail
     out.say(format!("account        {}{user_id}", account.unwrap_or_else(|| "nobody ever logged in".to_owned())))?;
     out.say(format!("server         {}", server.unwrap_or_default()))?;
     out.say(format!("session        {session}"))?;
+    let held_by = holder.map_or_else(
+        || "nobody".to_owned(),
+        |holder| format!("process {} ({}) since {}", holder.process, harmless(&holder.program), time(holder.since)),
+    );
+    out.say(format!("synced by      {held_by}"))?;
     out.say(format!("schema         version {}", held.schema_version))?;
     out.say(format!("conversations  {}", held.conversations))?;
     out.say(format!("messages       {} in {} events", held.messages, held.events))?;
@@ -145,20 +154,53 @@ pub(crate) fn print_entry(out: Out, entry: &OutboxEntry) -> Result<(), Failure> 
     out.say(format!("{state}{what}{place}"))
 }
 
+fn print_finding(out: Out, finding: &Finding) -> Result<(), Failure> {
+    out.object(json!({
+        "type": "finding", "fault": finding.fault.name(), "conversation": finding.conversation,
+        "first": finding.range.map(SequenceRange::first), "last": finding.range.map(SequenceRange::last),
+        "what": finding.what,
+    }))?;
+    out.say(finding.to_string())
+}
+
 pub(crate) async fn verify(out: Out, store: Option<PathBuf>) -> Result<(), Failure> {
     let messenger = look_into(store).await?;
     let findings = messenger.verify().await?;
     let checked = messenger.overview().await?.events;
-    for finding in &findings {
-        out.object(json!({
-            "type": "finding", "conversation": finding.conversation, "sequence": finding.sequence, "what": finding.what,
-        }))?;
-        out.say(finding.to_string())?;
-    }
+    findings.iter().try_for_each(|finding| print_finding(out, finding))?;
     let ok = findings.is_empty();
     out.object(json!({"type": "summary", "ok": ok, "checked": checked, "findings": findings.len()}))?;
     if ok {
         return out.say(format!("sound: {checked} events checked"));
     }
-    Err(Failure { exit: Exit::No, ..Failure::no(format!("{} findings", findings.len())) })
+    let failure = Failure::no(format!("{} findings", findings.len()));
+    Err(failure.hint("backscroll repair puts right what the file and the server allow"))
+}
+
+pub(crate) async fn repair(out: Out, store: Option<PathBuf>) -> Result<(), Failure> {
+    let messenger = open(store).await?;
+    let repair = messenger.repair().await?;
+    messenger.close().await;
+    repair.found.iter().try_for_each(|finding| print_finding(out, finding))?;
+    for conversation in &repair.rebuilt {
+        out.object(json!({"type": "rebuilt", "conversation": conversation}))?;
+        out.say(format!("conversation {conversation} was made anew from its events"))?;
+    }
+    for (conversation, range) in &repair.missing {
+        let (first, last) = (range.first(), range.last());
+        out.object(json!({"type": "gap", "conversation": conversation, "first": first, "last": last}))?;
+        out.say(format!("conversation {conversation}, {range} was damaged and is to be fetched again"))?;
+    }
+    let ok = repair.left.is_empty();
+    out.object(json!({
+        "type": "summary", "ok": ok, "findings": repair.found.len(), "rebuilt": repair.rebuilt.len(),
+        "missing": repair.missing.len(), "left": repair.left.len(),
+    }))?;
+    if ok {
+        return out.say(format!("{} findings, all put right", repair.found.len()));
+    }
+    for finding in &repair.left {
+        out.say(format!("left as it is: {finding}"))?;
+    }
+    Err(Failure::no(format!("{} findings are left", repair.left.len())))
 }

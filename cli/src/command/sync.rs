@@ -3,7 +3,7 @@
 use super::open;
 use crate::failure::Failure;
 use crate::render::{Out, harmless};
-use backscroll::engine::OutboxEvent;
+use backscroll::engine::{Holder, OutboxEvent, Role};
 use backscroll::model::OutboxState;
 use backscroll::sync::LinkState;
 use backscroll::{Messenger, MessengerEvent};
@@ -122,6 +122,9 @@ async fn until_done(
                 None => return Err(Failure::environment("the engine ended by itself")),
             },
             _ = tick.tick() => {
+                if let Role::Following { holder } = &*messenger.role().borrow() {
+                    return Err(following(holder.as_ref()));
+                }
                 let state = link.borrow().clone();
                 let missing = match state {
                     LinkState::SignedOut(_) => {
@@ -146,6 +149,12 @@ async fn until_done(
             }
         }
     }
+}
+
+fn following(holder: Option<&Holder>) -> Failure {
+    let who = holder.map_or_else(|| "another process".to_owned(), ToString::to_string);
+    Failure::environment(format!("{} syncs this store already", harmless(&who)))
+        .hint("messages, send and all commands but sync, login and logout work meanwhile; inspect says who it is")
 }
 
 fn name(state: &LinkState) -> &'static str {

@@ -339,12 +339,14 @@ pub(crate) fn tokens_after<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec
             | Write::Hole(..)
             | Write::ReadMark { .. }
             | Write::History(..)
+            | Write::Rebuild(_)
             | Write::HeadsCursor(_)
             | Write::WholeAt(_)
             | Write::Subscriptions(_)
             | Write::Subscribed(_)
             | Write::Unsubscribed(_)
-            | Write::PublicConversations(_) => {}
+            | Write::PublicConversations(_)
+            | Write::WishAnswered(..) => {}
         }
     }
     held

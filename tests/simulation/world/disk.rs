@@ -113,12 +113,14 @@ impl Disk {
                     }
                 }
                 // Checked by the tests of the store; no device of the simulation has a policy or a clock.
-                Write::History(..)
+                Write::Rebuild(_)
+                | Write::History(..)
                 | Write::WholeAt(_)
                 | Write::Subscriptions(_)
                 | Write::Subscribed(_)
                 | Write::Unsubscribed(_)
-                | Write::PublicConversations(_) => {}
+                | Write::PublicConversations(_)
+                | Write::WishAnswered(..) => {}
                 Write::Outbox(entry) => {
                     if let Some(before) = self.outbox.get(&entry.token) {
                         check_arrow(before.state, entry.state)?;

@@ -1,0 +1,218 @@
+//! What processes that only follow want, as rows.
+
+use super::change::Change;
+use super::connections::Reader;
+use super::error::{Doing, StoreError};
+use super::intent::StoredIntent;
+use super::value::{Checksum, Columns};
+use crate::model::{ClientToken, Intent, OutboxEntry, OutboxState, RequestId, Wish, WishAnswer, WishKind};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::collections::BTreeSet;
+
+/// How many wishes are kept after they were taken over, the newest, for those who wished.
+const ANSWERED_KEPT: i64 = 256;
+
+/// Adds wishes in this order, and returns what that touches. A new entry is wished for once; taking back and trying
+/// again may be wished for again.
+pub(super) fn add(connection: &Connection, wishes: &[Wish]) -> Result<BTreeSet<Change>, StoreError> {
+    const DOING: &str = "store a wish";
+    let mut insert = connection
+        .prepare_cached(
+            "INSERT INTO wish (kind, token, wished_at, intent, answer, entry, checksum)
+             VALUES (?1, ?2, ?3, ?4, NULL, NULL, ?5)
+             ON CONFLICT (token, kind) DO UPDATE SET answer = NULL, entry = NULL WHERE kind <> 0",
+        )
+        .doing(DOING)?;
+    let mut touched = BTreeSet::new();
+    for wish in wishes {
+        let intent = intent_column(&wish.kind);
+        insert
+            .execute(params![
+                kind_column(&wish.kind),
+                wish.token,
+                wish.wished_at,
+                intent,
+                checksum(wish, intent.as_deref())
+            ])
+            .doing(DOING)?;
+        touched.insert(Change::Outbox(wish.token));
+    }
+    Ok(touched)
+}
+
+/// Notes what became of a wish, and forgets those answered long ago. Returns whose it was.
+pub(super) fn answer(
+    connection: &Connection,
+    number: u64,
+    answer: WishAnswer,
+) -> Result<Option<ClientToken>, StoreError> {
+    const DOING: &str = "answer a wish";
+    let entry = match answer {
+        WishAnswer::Accepted(entry) => Some(entry),
+        WishAnswer::Done | WishAnswer::Refused => None,
+    };
+    let token = connection
+        .prepare_cached("UPDATE wish SET answer = ?2, entry = ?3 WHERE number = ?1 RETURNING token")
+        .and_then(|mut update| {
+            let values = params![number.cast_signed(), answer_column(answer), entry];
+            update.query_row(values, |row| row.get(0)).optional()
+        })
+        .doing(DOING)?;
+    connection
+        .prepare_cached("DELETE FROM wish WHERE number <= ?1 AND answer IS NOT NULL")
+        .and_then(|mut delete| delete.execute([number.cast_signed() - ANSWERED_KEPT]))
+        .doing(DOING)?;
+    Ok(token)
+}
+
+/// How a wish of ours stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wished {
+    /// Nobody has taken it over yet.
+    Waits,
+    /// It was taken over, and this came of it.
+    Answered(WishAnswer),
+    /// It was never made, or was answered so long ago that it is forgotten.
+    Forgotten,
+}
+
+const SUBMIT: i64 = 0;
+const CANCEL: i64 = 1;
+const RETRY: i64 = 2;
+
+const fn kind_column(kind: &WishKind) -> i64 {
+    match kind {
+        WishKind::Submit(_) => SUBMIT,
+        WishKind::Cancel => CANCEL,
+        WishKind::Retry => RETRY,
+    }
+}
+
+const fn answer_column(answer: WishAnswer) -> i64 {
+    match answer {
+        WishAnswer::Accepted(_) => 0,
+        WishAnswer::Done => 1,
+        WishAnswer::Refused => 2,
+    }
+}
+
+fn intent_column(kind: &WishKind) -> Option<String> {
+    match kind {
+        WishKind::Submit(intent) => {
+            Some(serde_json::to_string(&StoredIntent::from(intent)).expect("strings, numbers and valid JSON make JSON"))
+        }
+        WishKind::Cancel | WishKind::Retry => None,
+    }
+}
+
+fn checksum(wish: &Wish, intent: Option<&str>) -> i64 {
+    Checksum::new()
+        .number(kind_column(&wish.kind))
+        .bytes(wish.token.as_uuid().as_bytes())
+        .number(wish.wished_at.0)
+        .maybe(intent)
+        .finish()
+}
+
+fn wish_of(row: &Row<'_>) -> Result<(u64, Wish), StoreError> {
+    let columns = Columns::new(row, "wish")?;
+    let intent: Option<String> = columns.get(4, "intent")?;
+    let kind = match (columns.get::<i64>(1, "kind of a wish")?, &intent) {
+        (SUBMIT, Some(json)) => {
+            let stored: StoredIntent = serde_json::from_str(json).map_err(|_| columns.damaged("intent"))?;
+            WishKind::Submit(Intent::from(stored))
+        }
+        (CANCEL, None) => WishKind::Cancel,
+        (RETRY, None) => WishKind::Retry,
+        _ => return Err(columns.damaged("kind of a wish")),
+    };
+    let wish = Wish { token: columns.get(2, "token")?, kind, wished_at: columns.get(3, "time")? };
+    if checksum(&wish, intent.as_deref()) != columns.get::<i64>(5, "checksum")? {
+        return Err(columns.damaged("wish that fits its checksum"));
+    }
+    let number = u64::try_from(columns.get::<i64>(0, "number")?).map_err(|_| columns.damaged("number"))?;
+    Ok((number, wish))
+}
+
+impl Reader<'_> {
+    /// Returns the wishes that nobody has taken over yet, with the numbers of their rows, in order.
+    pub fn wishes(&self) -> Result<Vec<(u64, Wish)>, StoreError> {
+        const DOING: &str = "read wishes";
+        let mut select = self
+            .connection
+            .prepare_cached(
+                "SELECT number, kind, token, wished_at, intent, checksum FROM wish INDEXED BY wish_waiting
+                 WHERE answer IS NULL ORDER BY number",
+            )
+            .doing(DOING)?;
+        let mut rows = select.query([]).doing(DOING)?;
+        let mut wishes = Vec::new();
+        while let Some(row) = rows.next().doing(DOING)? {
+            wishes.push(wish_of(row)?);
+        }
+        Ok(wishes)
+    }
+
+    /// Returns what became of the wish for this entry.
+    pub fn submission(&self, token: ClientToken) -> Result<Wished, StoreError> {
+        self.wished(token, SUBMIT)
+    }
+
+    /// Returns what became of the wish to take this entry back.
+    pub fn cancellation(&self, token: ClientToken) -> Result<Wished, StoreError> {
+        self.wished(token, CANCEL)
+    }
+
+    /// Returns what became of the wish to try this entry again.
+    pub fn retrial(&self, token: ClientToken) -> Result<Wished, StoreError> {
+        self.wished(token, RETRY)
+    }
+
+    fn wished(&self, token: ClientToken, kind: i64) -> Result<Wished, StoreError> {
+        const DOING: &str = "read the answer to a wish";
+        let mut select = self
+            .connection
+            .prepare_cached("SELECT number, answer, entry FROM wish WHERE token = ?1 AND kind = ?2")
+            .doing(DOING)?;
+        let mut rows = select.query(params![token, kind]).doing(DOING)?;
+        let Some(row) = rows.next().doing(DOING)? else { return Ok(Wished::Forgotten) };
+        let columns = Columns::new(row, "wish")?;
+        let entry: Option<ClientToken> = columns.get(2, "token")?;
+        match (columns.get::<Option<i64>>(1, "answer")?, entry) {
+            (None, None) => Ok(Wished::Waits),
+            (Some(0), Some(entry)) => Ok(Wished::Answered(WishAnswer::Accepted(entry))),
+            (Some(1), None) => Ok(Wished::Answered(WishAnswer::Done)),
+            (Some(2), None) => Ok(Wished::Answered(WishAnswer::Refused)),
+            _ => Err(columns.damaged("answer to a wish")),
+        }
+    }
+
+    /// Returns the entries that waiting wishes will become, behind all that the outbox holds.
+    pub fn wished_entries(&self) -> Result<Vec<OutboxEntry>, StoreError> {
+        let wishes = self.wishes()?;
+        if wishes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let last: i64 = self
+            .connection
+            .prepare_cached("SELECT coalesce(max(position), 0) FROM outbox")
+            .and_then(|mut select| select.query_row([], |row| row.get(0)))
+            .doing("read wishes")?;
+        let entry = |(number, wish): (u64, Wish)| match wish.kind {
+            WishKind::Submit(intent) => Some(OutboxEntry {
+                token: wish.token,
+                position: last.unsigned_abs().saturating_add(number),
+                intent,
+                state: OutboxState::Queued,
+                // Replaced when it is taken over; nothing leaves under this one.
+                request: RequestId::from_uuid(*wish.token.as_uuid()),
+                attempts: 0,
+                queued_at: wish.wished_at,
+                settlement: None,
+                error: None,
+            }),
+            WishKind::Cancel | WishKind::Retry => None,
+        };
+        Ok(wishes.into_iter().filter_map(entry).collect())
+    }
+}
