@@ -87,11 +87,10 @@ impl Error {
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Paused => Self::Paused,
-            StoreError::LeaseLost { holder } => Self::Following { holder },
-            error => Self::Store(Arc::new(error)),
+        if let StoreError::LeaseLost { holder } = error {
+            return Self::Following { holder };
         }
+        if matches!(error, StoreError::Paused) { Self::Paused } else { Self::Store(Arc::new(error)) }
     }
 }
 

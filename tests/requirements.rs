@@ -1,57 +1,63 @@
-//! `docs/requirements.md` says the truth: every number is there, and every test it names exists and names its number.
+//! The table of `docs/requirements.md` is true: each test in it exists, and names the requirement it holds.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
-
-/// The numbers of the table.
-fn numbers() -> impl Iterator<Item = u32> {
-    (1..=46).chain(83..=92)
-}
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The rows of the table: the number, and what its last column says.
-fn rows() -> BTreeMap<u32, String> {
+/// Returns what stands in the last column, by requirement.
+fn table() -> BTreeMap<String, String> {
     let text = read("docs/requirements.md");
-    let rows = text.lines().filter_map(|line| line.strip_prefix("| R-"));
-    rows.map(|row| {
-        let cells: Vec<&str> = row.trim_end_matches('|').split('|').map(str::trim).collect();
-        let [number, _, proof] = cells.as_slice() else { panic!("a row of another shape: {row}") };
-        (number.parse().expect("a number"), (*proof).to_owned())
-    })
-    .collect()
+    let rows = text.lines().filter(|line| line.starts_with("| R-"));
+    let cells = rows.map(|row| row.trim_matches(['|', ' ']).split(" | ").collect::<Vec<_>>());
+    cells
+        .map(|cells| match cells[..] {
+            [number, _, held] => (number.to_owned(), held.to_owned()),
+            _ => panic!("no row of three: {cells:?}"),
+        })
+        .collect()
 }
 
-/// The comment directly above a test, its attributes left out.
-fn comment_above(source: &str, test: &str) -> Option<String> {
-    let lines: Vec<&str> = source.lines().map(str::trim).collect();
-    let at = lines.iter().position(|line| {
-        let name = line.trim_start_matches("async ").strip_prefix("fn ");
-        name.is_some_and(|name| name.strip_prefix(test).is_some_and(|rest| rest.starts_with('(')))
-    })?;
-    let above = lines[..at].iter().rev().take_while(|line| line.starts_with("///") || line.starts_with("#["));
-    Some(above.filter(|line| line.starts_with("///")).copied().collect::<Vec<_>>().join(" "))
+/// Returns a test with the comment above it, or what is wrong.
+fn test(file: &str, name: &str) -> Result<String, String> {
+    let source = read(file);
+    let lines: Vec<&str> = source.lines().collect();
+    let is_it = |line: &&str| line.trim_start().trim_start_matches("async ").starts_with(&format!("fn {name}("));
+    let at = lines.iter().position(is_it).ok_or("there is no such function")?;
+    let is_above = |line: &&&str| line.trim_start().starts_with("///") || line.trim_start().starts_with("#[");
+    let above = lines[..at].iter().rev().take_while(is_above).count();
+    if !lines[at - above..at].iter().any(|line| line.contains("test]") || line.contains("test(")) {
+        return Err("that function is no test".to_owned());
+    }
+    let indent = lines[at].len() - lines[at].trim_start().len();
+    let end = format!("{}}}", " ".repeat(indent));
+    let length = lines[at..].iter().position(|line| *line == end).ok_or("the function does not end")?;
+    Ok(lines[at - above..at + length].join("\n"))
 }
 
 #[test]
-fn every_number_has_a_test_that_names_it_or_a_reason() {
-    let rows = rows();
-    for number in numbers() {
-        let proof = rows.get(&number).unwrap_or_else(|| panic!("R-{number:02} is missing"));
-        let Some((path, test)) = proof.strip_prefix('`').and_then(|proof| proof.split('`').next()?.split_once("::"))
-        else {
-            assert!(proof.len() > 40, "R-{number:02} has neither a test nor a reason");
-            continue;
-        };
-        let comment = comment_above(&read(path), test).unwrap_or_else(|| panic!("R-{number:02}: no {test} in {path}"));
-        let names = comment.split(|letter: char| !letter.is_alphanumeric() && letter != '-');
-        assert!(
-            names.into_iter().any(|name| name == format!("R-{number:02}")),
-            "R-{number:02}: {test} does not name it"
-        );
+fn every_requirement_names_tests_that_name_it_or_says_why_not() {
+    let table = table();
+    let expected = (1..=46).chain(83..=92).map(|number| format!("R-{number:02}"));
+    assert_eq!(table.keys().cloned().collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    let mut wrong = Vec::new();
+    for (number, held) in &table {
+        let tests: Vec<&str> = held.split('`').skip(1).step_by(2).filter(|named| named.contains("::")).collect();
+        if tests.is_empty() && held.len() < 30 {
+            wrong.push(format!("{number}: neither a test nor a reason"));
+        }
+        for named in tests {
+            let (file, name) = named.split_once("::").expect("filtered above");
+            match test(file, name) {
+                Ok(text) if text.contains(number) => {}
+                Ok(_) => wrong.push(format!("{number}: {named} does not name it")),
+                Err(fault) => wrong.push(format!("{number}: {named}: {fault}")),
+            }
+        }
     }
-    assert_eq!(rows.len(), numbers().count(), "rows for numbers that are not of this table");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -8,10 +8,10 @@
 //! that the core gave ahead of it is performed, but never after one that it gave behind.
 
 use super::clock::{self, Clock};
-use super::engine::{Call, Calls, Stop};
 use super::listeners::Listeners;
 use super::open_store::{OpenStore, Standings};
 use super::sending::Ending;
+use super::shift::{Call, Calls, Stop};
 use super::transport::{Dialer, Link, Report, TransportError};
 use crate::error::Error;
 use crate::model::{ServerAddress, Timestamp};

@@ -255,6 +255,7 @@ mod tests {
         assert_eq!(message.delivery, Delivery::Uncertain);
     }
 
+    ///
     #[test]
     fn an_unsent_message_is_shown_until_it_is_settled() {
         let intent = Intent::SendMessage { conversation: ROOM, text: "hello".to_owned(), payload: None };

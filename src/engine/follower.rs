@@ -5,9 +5,9 @@
 //! event that the file holds newly, each outbox entry that moved, each user described anew, and of all else that it
 //! changed. What is never stored, notices and the state of the link, stays with the process that has the link.
 
-use super::engine::{Call, Calls, Stop};
 use super::listeners::{Asked, Listeners, Told};
 use super::open_store::{OpenStore, Standings};
+use super::shift::{Call, Calls, Stop};
 use crate::error::Error;
 use crate::model::{ClientToken, ConversationId, Event, OutboxEntry, Ranges, Session, User, Wish, WishKind};
 use crate::store::{Change, Reader, Role, StoreError};
@@ -177,29 +177,17 @@ impl<'a> Follower<'a> {
             return;
         }
         let wishes: Vec<Wish> = wishing.iter().map(|one| one.wish.clone()).collect();
-        let stored = self.store.wish(wishes).await;
-        let entries = match stored {
-            Ok(()) => self.store.read(|reader| reader.wished_entries()).await,
-            Err(error) => Err(error),
-        };
-        let entries = match entries {
-            Ok(entries) => entries,
-            Err(error) => {
-                let error = Arc::new(error);
-                for one in wishing {
-                    one.answer.send(Err(Error::Store(Arc::clone(&error)))).ok();
-                }
-                return;
+        if let Err(error) = self.store.wish(wishes).await {
+            let error = Arc::new(error);
+            for one in wishing {
+                one.answer.send(Err(Error::Store(Arc::clone(&error)))).ok();
             }
-        };
+            return;
+        }
         for Wishing { wish, answer, ending } in wishing {
             match wish.kind {
                 WishKind::Submit(_) => {
-                    // Taken over in this very moment, it is in the outbox.
-                    let entry = match entries.iter().find(|entry| entry.token == wish.token) {
-                        Some(entry) => Ok(entry.clone()),
-                        None => self.entry(wish).await,
-                    };
+                    let entry = self.entry(wish).await;
                     if let (Ok(entry), Some(waiting)) = (&entry, ending) {
                         self.listeners.await_wished(entry, waiting);
                     }
@@ -216,7 +204,10 @@ impl<'a> Follower<'a> {
     }
 
     async fn entry(&self, wish: Wish) -> Result<OutboxEntry, StoreError> {
-        self.store.read(move |reader| Ok(reader.entry(wish.token)?)).await?.ok_or(StoreError::Closed)
+        let token = wish.token;
+        let entry = self.store.read(move |reader| reader.entry(token)).await?;
+        // Taken over by now and merged into another one, it is none of its own: then what was wished for is shown.
+        entry.or_else(|| wish.entry(0)).ok_or(StoreError::Closed)
     }
 
     /// Tells listeners what the file holds newly.

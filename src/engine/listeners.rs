@@ -12,6 +12,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 
 /// What streams of events are made of.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "made once and shared, never kept in numbers")]
 pub(crate) enum Told {
     /// The core, or the file in its place, said so.
     Signal(Signal),

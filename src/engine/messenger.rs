@@ -1,7 +1,6 @@
 //! The handle that applications hold.
 
 use super::clock::{self, Clock};
-use super::engine::{Call, Engine};
 use super::events::{
     self, Callbacks, ConversationEvent, ConversationServiceEvent, MessageEvent, MessengerEvent, MessengerEventType,
     StatusEvent, Subscription, SubscriptionEvent, UserEvent,
@@ -10,6 +9,7 @@ use super::listeners::{Listeners, Told};
 use super::open_store::{self, OpenStore};
 use super::registry;
 use super::sending::{Ending, Outcome};
+use super::shift::{Call, Engine};
 use super::transport::Dialer;
 use super::{Config, Sending};
 use crate::error::Error;

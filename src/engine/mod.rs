@@ -10,7 +10,7 @@ mod conversation;
 mod conversations;
 mod driver;
 mod echo;
-mod engine;
+
 mod events;
 mod follower;
 mod history;
@@ -22,6 +22,7 @@ mod reading;
 mod registry;
 mod repair;
 mod sending;
+mod shift;
 mod summary;
 mod token_keeper;
 mod transport;

@@ -1,7 +1,7 @@
 //! Looking after the file: is it sound, and what can be put right.
 
 use super::Messenger;
-use super::engine::Call;
+use super::shift::Call;
 use crate::error::Error;
 use crate::model::{ConversationId, SequenceRange};
 use crate::store::Finding;

@@ -1,6 +1,6 @@
 //! What a process that does not sync asks of the one that does.
 
-use super::{ClientToken, Intent, Timestamp};
+use super::{ClientToken, Intent, OutboxEntry, OutboxState, RequestId, Timestamp};
 
 /// Something that a process which only follows wants done. Durable and in order before the process that syncs
 /// learns of it.
@@ -12,6 +12,27 @@ pub struct Wish {
     pub kind: WishKind,
     /// When it was made, by the clock of the machine.
     pub wished_at: Timestamp,
+}
+
+impl Wish {
+    /// Returns the entry that a wish for one will become, at this position; `None` for a wish about one there is.
+    pub fn entry(self, position: u64) -> Option<OutboxEntry> {
+        match self.kind {
+            WishKind::Submit(intent) => Some(OutboxEntry {
+                token: self.token,
+                position,
+                intent,
+                state: OutboxState::Queued,
+                // Replaced when it is taken over; nothing leaves under this one.
+                request: RequestId::from_uuid(*self.token.as_uuid()),
+                attempts: 0,
+                queued_at: self.wished_at,
+                settlement: None,
+                error: None,
+            }),
+            WishKind::Cancel | WishKind::Retry => None,
+        }
+    }
 }
 
 /// What is to happen to an entry of the outbox.

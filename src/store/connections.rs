@@ -117,6 +117,7 @@ mod tests {
     use super::*;
     use crate::store::Store;
 
+    /// D-7: no read path can delete, or change anything at all.
     #[test]
     fn a_reader_cannot_write() {
         let folder = tempfile::tempdir().unwrap();

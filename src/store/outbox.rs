@@ -165,7 +165,7 @@ impl Reader<'_> {
         let mut rows = select.query([token]).doing(DOING)?;
         match rows.next().doing(DOING)? {
             Some(row) => entry_of(row).map(Some),
-            None => Ok(self.wished_entries()?.into_iter().find(|entry| entry.token == token)),
+            None => self.wished_entry(token),
         }
     }
 

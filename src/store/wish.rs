@@ -5,7 +5,7 @@ use super::connections::Reader;
 use super::error::{Doing, StoreError};
 use super::intent::StoredIntent;
 use super::value::{Checksum, Columns};
-use crate::model::{ClientToken, Intent, OutboxEntry, OutboxState, RequestId, Wish, WishAnswer, WishKind};
+use crate::model::{ClientToken, Intent, OutboxEntry, Wish, WishAnswer, WishKind};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::BTreeSet;
 
@@ -193,26 +193,31 @@ impl Reader<'_> {
         if wishes.is_empty() {
             return Ok(Vec::new());
         }
-        let last: i64 = self
+        let last = self.last_position()?;
+        Ok(wishes.into_iter().filter_map(|(number, wish)| wish.entry(last + number)).collect())
+    }
+
+    /// Returns the entry that a waiting wish will become.
+    pub(super) fn wished_entry(&self, token: ClientToken) -> Result<Option<OutboxEntry>, StoreError> {
+        const DOING: &str = "read a wish";
+        let mut select = self
             .connection
+            .prepare_cached(
+                "SELECT number, kind, token, wished_at, intent, checksum FROM wish
+                 WHERE token = ?1 AND kind = 0 AND answer IS NULL",
+            )
+            .doing(DOING)?;
+        let mut rows = select.query([token]).doing(DOING)?;
+        let Some(row) = rows.next().doing(DOING)? else { return Ok(None) };
+        let (number, wish) = wish_of(row)?;
+        Ok(wish.entry(self.last_position()? + number))
+    }
+
+    fn last_position(&self) -> Result<u64, StoreError> {
+        self.connection
             .prepare_cached("SELECT coalesce(max(position), 0) FROM outbox")
-            .and_then(|mut select| select.query_row([], |row| row.get(0)))
-            .doing("read wishes")?;
-        let entry = |(number, wish): (u64, Wish)| match wish.kind {
-            WishKind::Submit(intent) => Some(OutboxEntry {
-                token: wish.token,
-                position: last.unsigned_abs().saturating_add(number),
-                intent,
-                state: OutboxState::Queued,
-                // Replaced when it is taken over; nothing leaves under this one.
-                request: RequestId::from_uuid(*wish.token.as_uuid()),
-                attempts: 0,
-                queued_at: wish.wished_at,
-                settlement: None,
-                error: None,
-            }),
-            WishKind::Cancel | WishKind::Retry => None,
-        };
-        Ok(wishes.into_iter().filter_map(entry).collect())
+            .and_then(|mut select| select.query_row([], |row| row.get::<_, i64>(0)))
+            .map(i64::unsigned_abs)
+            .doing("read the last position of the outbox")
     }
 }

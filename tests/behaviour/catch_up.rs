@@ -51,7 +51,7 @@ async fn assert_holds(device: &Messenger, conversation: ConversationId, count: u
     assert_sound(device).await;
 }
 
-/// absences of one page, its neighbours, several pages, and many.
+/// Absences of one page, its neighbours, several pages, and many.
 async fn comes_back_after(count: u32) {
     let (world, conversation) = alice_goes_away().await;
     Raw::log_in(&world, "bob").await.send_messages(conversation, 0..count).await;
@@ -70,6 +70,7 @@ async fn a_gap_of_a_page_less_one_is_filled() {
     comes_back_after(99).await;
 }
 
+///
 #[tokio::test]
 async fn a_gap_of_exactly_a_page_is_filled() {
     comes_back_after(100).await;
@@ -85,6 +86,7 @@ async fn a_gap_of_two_pages_and_a_half_is_filled() {
     comes_back_after(250).await;
 }
 
+/// no number of events is too many to be asked for.
 #[tokio::test]
 async fn a_gap_of_ten_thousand_events_is_filled() {
     comes_back_after(10_000).await;

@@ -9,6 +9,7 @@ use backscroll::model::{
 };
 use backscroll::protocol::{Push, Request};
 use backscroll::sync::HoleReason;
+use futures_util::future::join_all;
 
 fn range(first: u32, last: u32) -> SequenceRange {
     SequenceRange::new(Sequence(first), Sequence(last)).unwrap()
@@ -47,22 +48,37 @@ async fn scrolling_back_fetches_what_the_policy_left_out() {
         (Freshness::Live, 900),
         "R-88: a gap that nobody wants is no delay"
     );
+    scroll_back(&alice, conversation, 50).await;
+    assert_sound(&alice).await;
+}
+
+/// any number of windows over one conversation leave what one would.
+#[tokio::test]
+async fn many_windows_over_one_conversation_leave_what_one_would() {
+    let (_world, alice, conversation) = alice_comes_back_with(HistoryPolicy::OnDemand).await;
+    let windows = [20, 50, 99, 100, 250].map(|limit| scroll_back(&alice, conversation, limit));
+    within_patience("the beginning", join_all(windows)).await;
+    assert_eq!(gaps(&alice, conversation).await, []);
+    assert_sound(&alice).await;
+}
+
+/// Reads to the beginning, a page at a time, and waits where something is missing.
+async fn scroll_back(alice: &Messenger, conversation: ConversationId, limit: u32) {
     let mut oldest = Sequence(u32::MAX);
     while oldest > Sequence(2) {
-        let page = alice.messages(conversation, Window::Before(oldest), 50).await.unwrap();
+        let page = alice.messages(conversation, Window::Before(oldest), limit).await.unwrap();
         let held = page.iter().find_map(|item| match item {
             TimelineItem::Message(message) => Some(message.sequence),
             TimelineItem::Gap(_) => None,
         });
         if matches!(page[..], [.., TimelineItem::Gap(_)]) {
             let reaches = |gaps: Vec<SequenceRange>| gaps.last().is_none_or(|gap| gap.last().next() < oldest);
-            until(&alice, "the gap above the page to close", || async { reaches(gaps(&alice, conversation).await) })
+            until(alice, "the gap above the page to close", || async { reaches(gaps(alice, conversation).await) })
                 .await;
         } else if let Some(first) = held {
             oldest = first;
         }
     }
-    assert_sound(&alice).await;
 }
 
 /// an explicit fetch returns when what it names is held, and no more than that was asked for.

@@ -12,5 +12,6 @@ mod outbox;
 mod raw;
 mod session;
 mod silence;
+mod unblocked;
 mod world;
 mod writes;

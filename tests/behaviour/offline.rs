@@ -7,7 +7,7 @@ use backscroll::sync::{LinkState, Refusal, SignedOut};
 use backscroll::{Config, Error, Messenger};
 use uuid::Uuid;
 
-///
+/// everything people see comes from the file, with no network at all.
 #[tokio::test]
 async fn a_device_opens_and_reads_everything_with_the_server_gone() {
     let mut world = World::with_users(&["alice", "bob"]).await;

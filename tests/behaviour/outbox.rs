@@ -9,7 +9,6 @@ use backscroll::sync::{LinkState, Refusal};
 use futures_util::future::join_all;
 use std::collections::BTreeSet;
 
-///
 #[tokio::test]
 async fn what_is_written_offline_is_shown_at_once_and_arrives_after_reconnecting() {
     let mut world = World::with_users(&["alice", "bob"]).await;
@@ -34,7 +33,7 @@ async fn what_is_written_offline_is_shown_at_once_and_arrives_after_reconnecting
     }
 }
 
-///
+/// what only this device knows of outlives a restart and everything that the server tells afterwards.
 #[tokio::test]
 async fn unsent_work_survives_a_restart() {
     let mut world = World::with_users(&["alice", "bob"]).await;

@@ -31,7 +31,6 @@ fn all_files_and_a_new_folder_are_for_the_user_alone() {
 }
 
 /// D-8: two writers would each believe their own picture of the file.
-///
 #[test]
 fn a_second_writer_is_refused_until_the_first_is_gone() {
     let (folder, store) = new_store();
@@ -83,7 +82,6 @@ fn a_folder_that_cannot_be_made_is_an_error_that_names_it() {
 }
 
 /// D-7: an inspector sees what is committed, and changes nothing.
-///
 #[test]
 fn an_inspector_reads_a_store_in_use_and_changes_no_byte() {
     let (folder, store) = new_store();
@@ -142,8 +140,7 @@ fn an_unknown_vfs_is_an_error() {
     assert!(matches!(Store::open_with(options), Err(StoreError::Open { .. })));
 }
 
-/// D-9, S-6: a changed byte is a finding or an error that names the row, never a wrong answer.
-///
+/// R-06, D-9, S-6: a changed byte is a finding or an error that names the row, never a wrong answer.
 #[test]
 fn changed_rows_are_found() {
     for (sql, expected) in [

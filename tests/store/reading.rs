@@ -37,7 +37,7 @@ fn window(store: &Store, window: Window, limit: u32) -> String {
     items.iter().map(text).collect::<Vec<_>>().join(" ")
 }
 
-///
+/// everything held is readable, whatever is missing beside it.
 #[test]
 fn windows_show_messages_oldest_first_and_each_gap_once() {
     let (_folder, store) = with_gaps();
@@ -58,7 +58,24 @@ fn windows_show_messages_oldest_first_and_each_gap_once() {
     assert_sound(&store);
 }
 
-///
+/// nothing looks like the beginning before it is held, and what was shown stays what it was when a gap closes.
+#[test]
+fn the_beginning_is_shown_once_it_is_held_and_filling_a_gap_changes_nothing_shown() {
+    let (_folder, store) = new_store();
+    let mut newest = page(&(21..=24).map(|at| sent(at, 2, at.into(), "x")).collect::<Vec<_>>());
+    newest.push(Write::Cover(conversation(1), range(21, 24)));
+    store.write(newest).wait().unwrap();
+    assert_eq!(window(&store, Window::Newest, 9), "[1–20] 21 22 23 24");
+    let items = || store.read(|reader| reader.messages(conversation(1), Window::Newest, 99)).unwrap();
+    let shown: Vec<Item> = items().split_off(1);
+    let mut oldest = page(&(1..=20).map(|at| sent(at, 2, at.into(), "x")).collect::<Vec<_>>());
+    oldest.push(Write::Cover(conversation(1), range(1, 20)));
+    store.write(oldest).wait().unwrap();
+    assert_eq!(items().split_off(20), shown);
+    assert_eq!(window(&store, Window::Before(Sequence(3)), 9), "1 2");
+    assert_sound(&store);
+}
+
 #[test]
 fn paging_back_and_forth_meets_every_message_once() {
     let (_folder, store) = with_gaps();

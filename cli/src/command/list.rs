@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::names;
 use crate::render::{Out, harmless, time};
 use backscroll::engine::{ConversationSummary, Freshness, TimelineItem, Window};
-use backscroll::model::{ConversationKind, Delivery, Participant, RawJson, UserId};
+use backscroll::model::{ConversationKind, Delivery, HistoryPolicy, Participant, RawJson, UserId};
 use backscroll::{Message, Messenger};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -38,6 +38,15 @@ fn conversation_row(summary: &ConversationSummary, gaps: usize) -> (Vec<String>,
         Freshness::CatchingUp { .. } => "catching_up",
         Freshness::Stale { .. } => "stale",
     };
+    let stale_since = match summary.freshness {
+        Freshness::Stale { since } => since,
+        Freshness::Live | Freshness::CatchingUp { .. } => None,
+    };
+    let history = match summary.history {
+        HistoryPolicy::Everything => "everything".to_owned(),
+        HistoryPolicy::Newest(count) => format!("newest {count}"),
+        HistoryPolicy::OnDemand => "on demand".to_owned(),
+    };
     let preview = summary.preview.as_ref().map(|preview| harmless(&preview.text)).unwrap_or_default();
     let unread = format!("{}{}", summary.unread, if summary.unread_exact { "" } else { "+" });
     let cells = vec![
@@ -54,7 +63,8 @@ fn conversation_row(summary: &ConversationSummary, gaps: usize) -> (Vec<String>,
         "type": "conversation", "uuid": conversation.id, "title": conversation.title, "kind": kind,
         "head": summary.head, "covered": summary.covered, "gaps": gaps, "missing": summary.missing,
         "unread": summary.unread, "unread_exact": summary.unread_exact,
-        "last_activity": summary.last_activity, "freshness": freshness,
+        "last_activity": summary.last_activity, "freshness": freshness, "stale_since": stale_since,
+        "history": history,
         "membership": format!("{:?}", summary.membership).to_lowercase(),
     });
     (cells, object)

@@ -52,6 +52,58 @@ fn an_incomplete_answer_of_a_foreign_server_covers_only_what_came() {
     assert_eq!(ranges(&outputs).iter().map(|(_, from, to)| (*from, *to)).collect::<Vec<_>>(), [(4, 4)]);
 }
 
+/// an answer of one event, and one of none, cover what was asked for and nothing else.
+#[test]
+fn an_empty_answer_and_one_of_one_event_hide_nothing() {
+    let mut shell = Shell::resume();
+    let outputs = shell.come_up(true, 3);
+    let (request, from, to) = ranges(&outputs)[0];
+    assert_eq!((from, to), (1, 3));
+    let only = Push::Retransmitted {
+        header: header(Action::RetransmitEvents),
+        from: None,
+        to: None,
+        count: Some(1),
+        event: message(ROOM, 2, stranger(), None),
+    };
+    let outputs = shell.push(Some(request), only);
+    assert_eq!(covered(&outputs), [(2, 2), (1, 3)]);
+    assert_eq!(holes(&outputs), [(1, 1), (3, 3)]);
+
+    // Far beyond the head: what lies between is asked for, and there is nothing.
+    let outputs = shell.push(None, Push::Event(message(ROOM, 6, stranger(), None)));
+    assert_eq!(covered(&outputs), [(6, 6)]);
+    let (request, from, to) = ranges(&outputs)[0];
+    assert_eq!((from, to), (4, 5));
+    let nothing = MessagingError::from(ErrorCode::WrongSequenceArgument);
+    let header = header(Action::RetransmitEvents);
+    let outputs = shell.push(Some(request), Push::Error { header, error: nothing });
+    assert_eq!((covered(&outputs), holes(&outputs)), (vec![(4, 5)], vec![(4, 5)]));
+    assert_eq!(shell.state, LinkState::Live);
+}
+
+fn stored<T>(outputs: &[Output], pick: impl Fn(&Write) -> Option<T>) -> Vec<T> {
+    let writes = outputs.iter().filter_map(|output| match output {
+        Output::Write(writes) => Some(writes),
+        _ => None,
+    });
+    writes.flatten().filter_map(pick).collect()
+}
+
+fn covered(outputs: &[Output]) -> Vec<(u32, u32)> {
+    stored(outputs, |write| match write {
+        Write::Cover(_, range) => Some((range.first().get(), range.last().get())),
+        _ => None,
+    })
+}
+
+fn holes(outputs: &[Output]) -> Vec<(u32, u32)> {
+    stored(outputs, |write| match write {
+        Write::Hole(_, range, _) => Some((range.first().get(), range.last().get())),
+        _ => None,
+    })
+}
+
 /// The answer to an attempt at a direct conversation that exists describes it under its newest number.
 #[test]
 fn an_existing_direct_conversation_is_a_description_and_no_event() {

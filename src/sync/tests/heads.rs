@@ -114,6 +114,8 @@ fn stored_cursor(outputs: &[Output]) -> Option<HeadsCursor> {
     })
 }
 
+/// after every login each conversation is compared with the server, and those that lag are fetched.
+///
 /// The saving: at a login with 1,000 conversations of which 20 moved, 23 requests instead of 55.
 #[test]
 fn a_login_asks_for_what_moved_and_nothing_else() {

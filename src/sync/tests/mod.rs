@@ -6,6 +6,7 @@ mod heads;
 mod link;
 mod outbox;
 mod session;
+mod wishes;
 mod writes;
 
 use super::{

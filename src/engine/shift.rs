@@ -312,6 +312,7 @@ mod tests {
         }
     }
 
+    /// R-08, D-5: after a failed write the core is made anew from the file, again and again.
     #[tokio::test]
     async fn a_failed_commit_is_told_and_the_engine_goes_on() {
         let folder = tempfile::tempdir().unwrap();
