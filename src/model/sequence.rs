@@ -212,7 +212,6 @@ mod tests {
         SequenceRange::new(Sequence(first), Sequence(last)).expect("a test range")
     }
 
-    ///
     #[test]
     fn neighbours_melt_and_gaps_stay() {
         let mut set = Ranges::new();

@@ -214,7 +214,6 @@ proptest! {
 
     /// M-1, M-2, M-3, M-4, L-1: at every commit the rows are the fold of the log, the counts a recount,
     /// and at the end nothing tells in which order, in which pages and how often the events came.
-    ///
     #[test]
     fn any_order_of_pages_gives_the_rows_of_the_fold((events, arrivals) in arrivals()) {
         let (_folder, store) = new_store();
