@@ -412,10 +412,9 @@ impl Core {
                     && !self.pending.awaits_heads()
                     && self.ledger.iter().all(|(_, track)| track.compared || track.membership != Membership::Member)
             }
-            // Outside, nothing can be sent anyway: the refusal will tell.
-            Lane::Conversation(id) => {
-                self.ledger.get(id).is_none_or(|track| track.is_whole() || track.membership != Membership::Member)
-            }
+            // Somebody who was removed meanwhile may have written before: what can still be read is read, or a message
+            // that arrived would be told to have failed. Where nothing can be read the refusal will tell.
+            Lane::Conversation(id) => self.ledger.get(id).is_none_or(|track| track.is_whole() || !track.may_ask()),
             Lane::User => true,
         }
     }

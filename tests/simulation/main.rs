@@ -6,6 +6,7 @@
 //! fails as well when an invariant, a fault or an arrow of a state diagram was never met.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a world looks for one thing among many")]
 
+mod queue;
 mod report;
 mod storm;
 mod world;

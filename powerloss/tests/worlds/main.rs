@@ -9,7 +9,7 @@
 
 mod file;
 #[path = "../../../tests/simulation/world/mod.rs"]
-#[expect(dead_code, reason = "here only those worlds are made that must hold")]
+#[expect(dead_code, reason = "here only worlds of one kind are made")]
 mod world;
 
 use file::{Figures, File};

@@ -328,7 +328,7 @@ fn write(store: &Store, transactions: impl IntoIterator<Item = Vec<Write>>) {
     }
 }
 
-/// S-6: opens a file that anything may be wrong with, asks everything, lets a core work on it and asks again.
+/// S-6: opens a file that anything may be wrong with, asks everything, lets a core work on it, repairs it and asks again.
 pub(super) fn live_with(options: OpenOptions) {
     let Some(store) = either(Store::open_with(options)) else { return };
     let check = |store: &Store| {
@@ -350,6 +350,9 @@ pub(super) fn live_with(options: OpenOptions) {
     let text = Intent::SendMessage { conversation: room(), text: "seven".to_owned(), payload: None };
     let queued = Write::Outbox(entry(7, OutboxState::Queued, text));
     write(&store, [page, vec![read], vec![Write::Conversation(described())], vec![queued]]);
+    check(&store);
+    // What a repair does.
+    write(&store, [vec![Write::Rebuild(room())]]);
     check(&store);
     store.leave();
 }

@@ -5,7 +5,7 @@ use super::disk::Disk;
 use super::medium::Medium;
 use super::{Accepted, Flavour, Packet, World};
 use backscroll::model::{
-    ClientToken, ConversationId, Credentials, Event, Intent, OutboxEntry, Secret, Sequence, SequenceRange,
+    ClientToken, ConversationId, Credentials, Event, Intent, OutboxEntry, OutboxState, Secret, Sequence, SequenceRange,
     ServerAddress, Uptime, UserId,
 };
 use backscroll::protocol::{RateLimit, ServerFrame};
@@ -37,6 +37,8 @@ pub(super) struct Device<M> {
     pub(super) disk: Disk,
     pub(super) medium: M,
     pub(super) link: Option<(LinkId, u64)>,
+    /// Until when there is no network.
+    pub(super) offline_until: Duration,
     pub(super) waiting: BTreeMap<CommandId, Asked>,
     pub(super) commands: u64,
     pub(super) state: LinkState,
@@ -69,6 +71,7 @@ impl<M: Medium> World<M> {
             disk: Disk::default(),
             medium: M::new(self.rng.u64(..)),
             link: None,
+            offline_until: Duration::ZERO,
             waiting: BTreeMap::new(),
             commands: 0,
             state: LinkState::default(),
@@ -125,7 +128,9 @@ impl<M: Medium> World<M> {
             println!("{:?} device {index} killed", self.now);
         }
         self.end_process(index);
-        let at = self.now + Duration::from_millis(self.rng.u64(0..5_000));
+        // Mostly it is started again at once; what was under way may also have long been decided by then.
+        let longest_ms = if self.rng.u32(0..6) == 0 { 300_000 } else { 5_000 };
+        let at = self.now + Duration::from_millis(self.rng.u64(0..longest_ms));
         self.post(at, Packet::Start(index));
     }
 
@@ -220,11 +225,13 @@ impl<M: Medium> World<M> {
             true
         };
         if is_kept {
-            let forgotten = writes.iter().filter_map(|write| match write {
-                Write::OutboxForget(token) => Some(*token),
-                _ => None,
-            });
-            self.cancelled.extend(forgotten);
+            for token in writes.iter().filter_map(forgotten_by) {
+                match device.disk.outbox.get(&token).filter(|entry| entry.state == OutboxState::Settled) {
+                    // Only the newest settled entries are kept.
+                    Some(entry) => drop(self.outlived.insert(token, entry.clone())),
+                    None => drop(self.cancelled.insert(token)),
+                }
+            }
             device.disk.apply(writes, &mut self.tally)?;
         }
         if dies {
@@ -264,8 +271,15 @@ impl<M: Medium> World<M> {
             (_, Ok(Reply::Accepted(entry))) => {
                 let stored = device.disk.outbox.contains_key(&entry.token);
                 self.tally.holds("D-3", stored, || "accepted before it was stored".to_owned())?;
-                if let Intent::SendMessage { conversation, .. } = entry.intent {
-                    self.accepted.push(Accepted { device: index, conversation, token: entry.token });
+                // Accepted once more when it is tried again by hand: then others may have gone before it.
+                match self.accepted.iter_mut().find(|accepted| accepted.token == entry.token) {
+                    Some(accepted) => accepted.in_order = false,
+                    None => {
+                        if let Intent::SendMessage { conversation, .. } = entry.intent {
+                            let accepted = Accepted { device: index, conversation, token: entry.token, in_order: true };
+                            self.accepted.push(accepted);
+                        }
+                    }
                 }
             }
             _ => {}
@@ -314,6 +328,13 @@ impl<M: Medium> World<M> {
     /// No message of this token was taken back.
     pub(super) fn was_cancelled(&self, token: ClientToken) -> bool {
         self.cancelled.contains(&token)
+    }
+}
+
+const fn forgotten_by(write: &Write) -> Option<ClientToken> {
+    match write {
+        Write::OutboxForget(token) => Some(*token),
+        _ => None,
     }
 }
 

@@ -19,6 +19,38 @@ pub(crate) struct Held {
     pub(crate) coverage: Ranges,
     pub(crate) holes: Ranges,
     last_activity: Timestamp,
+    /// Positions that hold an event, or are known to hold none.
+    known: Ranges,
+    /// Messages of ours that are held and not removed.
+    ours: BTreeMap<ClientToken, MessageId>,
+    removed: BTreeSet<MessageId>,
+}
+
+impl Held {
+    /// Nothing of ours is there twice.
+    fn take_message(&mut self, id: ConversationId, event: &Event, tally: &mut Tally) -> Result<(), String> {
+        match (&event.body, token_of(event)) {
+            (EventBody::MessageRemoved(message), _) => {
+                self.removed.insert(*message);
+                self.ours.retain(|_, ours| ours != message);
+            }
+            (EventBody::MessageSent(content), Some(token)) if !self.removed.contains(&content.id) => {
+                let before = self.ours.insert(token, content.id);
+                tally.holds("O-2", before.is_none(), || format!("{id} shows a message twice"))?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What is covered is held or known to be a hole, and the other way round.
+    fn check(&self, id: ConversationId, tally: &mut Tally) -> Result<(), String> {
+        let (covers, known) = (&self.coverage, &self.known);
+        tally.holds("L-2", known == covers, || format!("{id} covers {covers:?}, holds {known:?}"))?;
+        let ranges: Vec<SequenceRange> = covers.iter().collect();
+        let apart = ranges.windows(2).all(|pair| pair[0].last().next() < pair[1].first());
+        tally.holds("L-4", apart, || format!("{id} covers {ranges:?}"))
+    }
 }
 
 /// One device's file.
@@ -36,7 +68,7 @@ pub(crate) struct Disk {
 impl Disk {
     /// Applies one transaction, and checks that the file then holds what it claims.
     pub(crate) fn apply(&mut self, writes: Vec<Write>, tally: &mut Tally) -> Result<(), String> {
-        let mut touched = Vec::new();
+        let (mut touched, mut entries) = (Vec::new(), Vec::new());
         for write in writes {
             match write {
                 Write::Session(session) => self.session = Some(session),
@@ -60,6 +92,7 @@ impl Disk {
                     self.conversations.entry(id).or_default().membership = membership;
                 }
                 Write::Events(id, events) => {
+                    entries.extend(events.iter().filter_map(token_of));
                     self.add_events(id, events, tally)?;
                     touched.push(id);
                 }
@@ -68,7 +101,9 @@ impl Disk {
                     touched.push(id);
                 }
                 Write::Hole(id, range, _) => {
-                    self.conversations.entry(id).or_default().holes.insert(range);
+                    let held = self.conversations.entry(id).or_default();
+                    held.holes.insert(range);
+                    held.known.insert(range);
                     touched.push(id);
                 }
                 Write::HeadsCursor(cursor) => self.heads_cursor = Some(cursor),
@@ -91,6 +126,7 @@ impl Disk {
                         check_arrow(before.state, entry.state)?;
                         tally.arrow("OutboxState", name_of_state(before.state), name_of_state(entry.state));
                     }
+                    entries.push(entry.token);
                     self.outbox.insert(entry.token, entry);
                 }
                 Write::OutboxForget(token) => {
@@ -98,8 +134,24 @@ impl Disk {
                 }
             }
         }
-        self.check_marks(tally)?;
-        touched.iter().try_for_each(|id| self.check(*id, tally))
+        for (id, held) in touched.iter().filter_map(|id| self.conversations.get_key_value(id)) {
+            held.check(*id, tally)?;
+        }
+        entries.iter().try_for_each(|token| self.check_entry(*token, tally))
+    }
+
+    /// The echo of an entry and the event that it became would be one message twice; a read mark that is on its way is
+    /// not shown lower than it was set.
+    fn check_entry(&self, token: ClientToken, tally: &mut Tally) -> Result<(), String> {
+        let Some(entry) = self.outbox.get(&token).filter(|entry| is_unfinished(entry.state)) else { return Ok(()) };
+        let held = entry.intent.conversation().and_then(|id| self.conversations.get(&id));
+        let both = held.is_some_and(|held| held.ours.contains_key(&token));
+        tally.holds("O-2", !both, || format!("{token:?} is held, and waited for"))?;
+        if let Intent::MarkAsRead { conversation, sequence } = entry.intent {
+            let shown = self.marks.get(&conversation).copied().unwrap_or_default();
+            tally.holds("M-5", shown >= sequence, || format!("{sequence} was read, {shown} is shown"))?;
+        }
+        Ok(())
     }
 
     /// A message as it is held, with our own token out of sight.
@@ -109,17 +161,6 @@ impl Disk {
         Some(Message { payload: without_token(found.payload.clone()), ..found })
     }
 
-    /// A mark that is on its way is not shown lower than it was set.
-    fn check_marks(&self, tally: &mut Tally) -> Result<(), String> {
-        for entry in self.outbox.values().filter(|entry| is_unfinished(entry.state)) {
-            if let Intent::MarkAsRead { conversation, sequence } = entry.intent {
-                let shown = self.marks.get(&conversation).copied().unwrap_or_default();
-                tally.holds("M-5", shown >= sequence, || format!("{sequence} was read, {shown} is shown"))?;
-            }
-        }
-        Ok(())
-    }
-
     fn add_events(&mut self, id: ConversationId, events: Vec<Event>, tally: &mut Tally) -> Result<(), String> {
         let rise = events.windows(2).all(|pair| pair[0].sequence < pair[1].sequence);
         tally.holds("L-12", rise, || format!("events of {id} do not rise"))?;
@@ -127,37 +168,15 @@ impl Disk {
         for event in events {
             held.head = held.head.max(event.sequence);
             held.last_activity = held.last_activity.max(event.timestamp);
+            if let Some(range) = SequenceRange::single(event.sequence) {
+                held.known.insert(range);
+            }
+            held.take_message(id, &event, tally)?;
             let at = event.sequence;
             let is_new = event.conversation == id && held.events.insert(at, event).is_none();
             tally.holds("L-1", is_new, || format!("{id} got an event at {at} that it held, or another's"))?;
         }
         Ok(())
-    }
-
-    /// What is covered is held or known to be a hole, and the other way round; nothing of ours is there twice.
-    fn check(&self, id: ConversationId, tally: &mut Tally) -> Result<(), String> {
-        let held = &self.conversations[&id];
-        let positions: Ranges = held.events.keys().filter_map(|at| SequenceRange::single(*at)).collect();
-        let mut known = positions.clone();
-        held.holes.iter().for_each(|hole| {
-            known.insert(hole);
-        });
-        tally.holds("L-2", known == held.coverage, || format!("{id} covers {:?}, holds {known:?}", held.coverage))?;
-        let ranges: Vec<SequenceRange> = held.coverage.iter().collect();
-        let apart = ranges.windows(2).all(|pair| pair[0].last().next() < pair[1].first());
-        tally.holds("L-4", apart, || format!("{id} covers {ranges:?}"))?;
-        let removed: BTreeSet<MessageId> = held.events.values().filter_map(removed_by).collect();
-        let visible =
-            held.events.values().filter(|event| event.body.message().is_some_and(|id| !removed.contains(&id)));
-        let mut tokens: Vec<ClientToken> = visible.filter_map(token_of).collect();
-        let count = tokens.len();
-        tokens.sort_unstable();
-        tokens.dedup();
-        tally.holds("O-2", tokens.len() == count, || format!("{id} shows a message twice"))?;
-        // The echo of an entry and the event that it became would be one message twice.
-        let settled = |token| self.outbox.get(token).is_none_or(|entry| !is_unfinished(entry.state));
-        let both = tokens.iter().find(|token| !settled(token));
-        tally.holds("O-2", both.is_none(), || format!("{id} holds {both:?}, and waits for it"))
     }
 
     /// What a core is rebuilt from.
@@ -198,13 +217,6 @@ fn own_id(session: &Option<Session>) -> Option<UserId> {
 pub(crate) fn token_of(event: &Event) -> Option<ClientToken> {
     match &event.body {
         EventBody::MessageSent(content) => token_of_payload(content.payload.as_ref()),
-        _ => None,
-    }
-}
-
-const fn removed_by(event: &Event) -> Option<MessageId> {
-    match event.body {
-        EventBody::MessageRemoved(id) => Some(id),
         _ => None,
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Faults {
     pub(crate) torn_commit: u32,
     /// A dial is refused.
     pub(crate) refuse_dial: u32,
+    /// There is no network for some minutes, from a dial on.
+    pub(crate) offline: u32,
     /// A peer accepts a connection and never greets.
     pub(crate) mute: u32,
     /// A request meets a rate limit or an outage.
@@ -58,6 +60,7 @@ impl Faults {
             commit: one(20),
             torn_commit: one(20),
             refuse_dial: one(500),
+            offline: one(100),
             mute: one(100),
             refuse_request: one(200),
             refuse_login: one(200),

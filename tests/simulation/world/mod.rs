@@ -17,7 +17,7 @@ mod server;
 pub(crate) mod tally;
 mod users;
 
-use backscroll::model::{ClientToken, ConversationId, Uptime, UserId, UserName};
+use backscroll::model::{ClientToken, ConversationId, OutboxEntry, Uptime, UserId, UserName};
 use backscroll::protocol::{ClientFrame, ServerFrame};
 use backscroll::sync::{Input, LinkId, LinkState};
 use backscroll_server::Hub;
@@ -41,7 +41,7 @@ const SPINS_MAX: u32 = 200;
 const STEPS_AMONG_LIES: u64 = 300;
 
 /// What cannot hold when the server says that an event is somebody else's, or elsewhere, or not there.
-const NOT_AMONG_LIES: &[&str] = &["O-2", "O-5", "O-6", "L-9"];
+const NOT_AMONG_LIES: &[&str] = &["O-2", "O-5", "O-6", "L-9", "M-5"];
 
 /// What kind of server there is, and how careful the clients are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,8 @@ pub(crate) struct Accepted {
     device: usize,
     conversation: ConversationId,
     token: ClientToken,
+    /// Whether it leaves in the order of acceptance: not when it was tried again by hand.
+    in_order: bool,
 }
 
 pub(crate) struct World<M> {
@@ -99,6 +101,8 @@ pub(crate) struct World<M> {
     serial: u64,
     accepted: Vec<Accepted>,
     cancelled: BTreeSet<ClientToken>,
+    /// Settled so long ago that no device keeps it.
+    outlived: BTreeMap<ClientToken, OutboxEntry>,
     actions_left: u32,
     trace: bool,
 }
@@ -141,6 +145,7 @@ impl<M: Medium> World<M> {
             serial: 0,
             accepted: Vec::new(),
             cancelled: BTreeSet::new(),
+            outlived: BTreeMap::new(),
             rng,
             trace,
         };

@@ -70,6 +70,16 @@ impl<M: Medium> World<M> {
         self.give(device, Input::Disconnected(link))
     }
 
+    /// The network is gone for everybody.
+    pub(super) fn lose_every_link(&mut self) -> Result<(), String> {
+        let open: Vec<u64> = self.devices.iter().filter_map(|device| device.link.map(|(_, conn)| conn)).collect();
+        for conn in open {
+            self.sever(conn);
+            self.close(conn)?;
+        }
+        Ok(())
+    }
+
     fn deliver(&mut self, conn: u64, frame: ServerFrame) -> Result<(), String> {
         let Some(known) = self.conns.get(&conn) else { return Ok(()) };
         let (device, link) = (known.device, known.link);
@@ -162,7 +172,11 @@ impl<M: Medium> World<M> {
         let conn = self.serial;
         self.devices[index].link = Some((link, conn));
         let at = self.now + self.latency();
-        if self.strikes("refused dial", self.faults.refuse_dial) {
+        if self.strikes("no network for minutes", self.faults.offline) {
+            let longest_s = self.rng.u64(30..240);
+            self.devices[index].offline_until = self.now + Duration::from_secs(longest_s);
+        }
+        if self.now < self.devices[index].offline_until || self.strikes("refused dial", self.faults.refuse_dial) {
             self.post(at, Packet::Refused(index, link));
             return Ok(());
         }

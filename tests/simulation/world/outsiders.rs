@@ -13,18 +13,24 @@ impl<M: Medium> World<M> {
     /// A long conversation that is there before anybody logs in.
     pub(super) fn make_history(&mut self) {
         let owner = self.users[0].0;
-        let participants = self.users[1..].iter().map(|(user, _)| Participant::new(*user)).collect();
+        let conversation = self.make_conversation(owner);
+        for number in 0..self.rng.u32(1..250) {
+            let text = format!("history {number}");
+            self.elsewhere(owner, Request::SendMessage { conversation, text, payload: None });
+        }
+    }
+
+    /// A conversation of everybody.
+    pub(super) fn make_conversation(&mut self, owner: UserId) -> ConversationId {
+        let others = self.users.iter().map(|(user, _)| *user).filter(|user| *user != owner);
+        let participants = others.map(Participant::new).collect();
         let config = ConversationConfig { participants, ..ConversationConfig::default() };
         let made = self.elsewhere(owner, Request::CreateConversation(config));
         let id = made.iter().find_map(|push| match push {
             Push::Event(event) => Some(event.conversation),
             _ => None,
         });
-        let conversation = id.expect("a conversation can be made");
-        for number in 0..self.rng.u32(1..250) {
-            let text = format!("history {number}");
-            self.elsewhere(owner, Request::SendMessage { conversation, text, payload: None });
-        }
+        id.expect("a conversation can be made")
     }
 
     /// Somebody does something with another client. Whether it is allowed is for the server to say.

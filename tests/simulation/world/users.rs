@@ -1,6 +1,7 @@
 //! The users: what people do with their devices.
 
 use super::device::Asked;
+use super::faults::Faults;
 use super::medium::Medium;
 use super::server::POISON;
 use super::{EPOCH, Packet, World};
@@ -80,7 +81,7 @@ impl<M: Medium> World<M> {
         let head = held.head;
         let messages: Vec<_> = held.events.values().filter_map(|event| event.body.message()).collect();
         let tokens: Vec<ClientToken> = self.devices[index].disk.outbox.keys().copied().collect();
-        match (self.rng.u32(0..14), messages.is_empty()) {
+        match (self.rng.u32(0..16), messages.is_empty()) {
             (0, false) => {
                 let message = messages[self.rng.usize(0..messages.len())];
                 let (message, text) = (MessageKey::Id(message), Some(format!("edited {}", self.steps)));
@@ -95,6 +96,8 @@ impl<M: Medium> World<M> {
             (4, _) => Command::Focus(vec![conversation]),
             (5, _) => Command::NetworkChanged,
             (6, _) => Command::Query(Query::Conversations(vec![conversation])),
+            (8, _) if !tokens.is_empty() => Command::Retry(tokens[self.rng.usize(0..tokens.len())]),
+            (9, _) => self.something_about(conversation),
             (7, _) => {
                 let user = self.users[self.rng.usize(0..self.users.len())].0;
                 self.submit(Intent::AddParticipants { conversation, participants: vec![Participant::new(user)] })
@@ -105,5 +108,45 @@ impl<M: Medium> World<M> {
                 self.submit(Intent::SendMessage { conversation, text, payload: None })
             }
         }
+    }
+
+    /// Somebody changes the conversation itself. Whether it is allowed is for the server to say.
+    fn something_about(&mut self, conversation: ConversationId) -> Command {
+        let user = self.users[self.rng.usize(0..self.users.len())].0;
+        let intent = match self.rng.u32(0..5) {
+            0 => Intent::JoinConversation(conversation),
+            1 => Intent::LeaveConversation(conversation),
+            2 => Intent::RemoveParticipants { conversation, users: vec![user] },
+            3 if self.rng.u32(0..6) == 0 => Intent::RemoveConversation(conversation),
+            _ => {
+                let title = Some(format!("title {}", self.steps));
+                Intent::EditConversation { conversation, title, public_join: None, custom_data: None }
+            }
+        };
+        self.submit(intent)
+    }
+
+    /// Somebody writes `each` messages into each of `rooms` conversations on a device without a network, all within
+    /// a second. Then the network is back.
+    pub(crate) fn write_offline(&mut self, rooms: u32, each: u32) -> Result<(), String> {
+        self.actions_left = 0;
+        let user = self.devices[0].user;
+        let made: Vec<ConversationId> = (0..rooms).map(|_| self.make_conversation(user)).collect();
+        self.come_to_rest()?;
+        let faults = self.faults;
+        self.faults = Faults { refuse_dial: 1_000, ..faults };
+        self.lose_every_link()?;
+        for number in 0..rooms * each {
+            let conversation = made[(number % rooms) as usize];
+            let intent = Intent::SendMessage { conversation, text: format!("offline {number}"), payload: None };
+            let command = self.submit(intent);
+            self.command(0, command, Asked::Other)?;
+        }
+        self.faults = faults;
+        self.come_to_rest()?;
+        let accepted = self.accepted.len();
+        let all = accepted == (rooms * each) as usize;
+        self.tally.holds("O-1", all, || format!("{accepted} of {} were accepted", rooms * each))?;
+        self.check_the_end()
     }
 }
