@@ -253,7 +253,7 @@ fn people_come_and_go_and_their_rights_change() {
     let made = world.ok("alice", &["create", "--title", "Square", "--public", "--wait"]).remove(0);
     let uuid = made["uuid"].as_str().unwrap();
     assert_eq!(world.ok("bob", &["join", uuid, "--wait"])[0]["state"], "settled");
-    let rights = |names: &[&str]| -> Value { names.iter().copied().collect::<Vec<_>>().into() };
+    let rights = |names: &[&str]| -> Value { names.to_vec().into() };
     let edit = ["participants", "Square", "edit", "bob@chat.acme", "--rights", "write,manage", "--wait"];
     world.ok("alice", &edit);
     let listed = world.ok("alice", &["participants", "Square"]);

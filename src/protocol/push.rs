@@ -39,7 +39,7 @@ impl Header {
 pub struct Head {
     /// Which.
     pub conversation: ConversationId,
-    /// The sequence of its newest event.
+    /// The sequence of its newest event; of one that the user left, of the event of leaving.
     pub sequence: Sequence,
 }
 

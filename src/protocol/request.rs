@@ -149,8 +149,8 @@ pub enum Request {
         /// How many.
         count: Option<i64>,
     },
-    /// An extension of our own server, announced in its greeting: which conversations that the user takes part in
-    /// moved since an earlier answer. Answered by one or more `onHeadsSince`, the last of which is complete.
+    /// An extension of our own server, announced in its greeting: which conversations that the user takes or took
+    /// part in moved since an earlier answer. Answered by one or more `onHeadsSince`, the last of which is complete.
     HeadsSince {
         /// The cursor of that answer; without one, or with one the server does not know, all of them moved.
         cursor: Option<String>,

@@ -260,22 +260,28 @@ impl Core {
         {
             self.describe(conversation, false);
         }
-        let missing: Vec<SequenceRange> = received.missing(range).collect();
+        // An application may ask for more than there is. What lies beyond the head is no part of the answer: it may come
+        // to be, and would be taken for held.
+        let head = self.ledger.get(id).map_or(Sequence::ZERO, |track| track.head);
+        let existing = SequenceRange::new(Sequence::FIRST, head).and_then(|known| known.intersection(range));
+        let missing: Vec<SequenceRange> =
+            existing.map(|existing| received.missing(existing).collect()).unwrap_or_default();
         let reason = if uber { HoleReason::NotAMember } else { HoleReason::NotInHistory };
         if complete {
             self.succeeded();
             if missing.is_empty() || !left {
-                self.close_range(id, range, &missing, reason);
+                if let Some(existing) = existing {
+                    self.close_range(id, existing, &missing, reason);
+                }
             } else {
-                // Somebody outside is shown less than there is: not a hole, for they may come back.
-                self.ledger.refused(id, range);
+                self.ledger.withheld(id, range, &missing);
                 self.refuse_fetches(id, range, &ErrorCode::Acl.into());
             }
         } else if command.is_none() {
             let failures = self.ledger.disappointed(id, range, self.now, &mut self.rng);
             if failures >= UBER_ATTEMPTS && left {
                 // Somebody outside is shown less than there is, and need not be told so.
-                self.ledger.refused(id, range);
+                self.ledger.withheld(id, range, &missing);
                 self.refuse_fetches(id, range, &ErrorCode::Acl.into());
             } else if failures >= UBER_ATTEMPTS && uber {
                 self.close_range(id, range, &missing, reason);

@@ -79,7 +79,12 @@ impl Core {
         let Some(cursor) = cursor else { return };
         let Some(Purpose::HeadsSince(told)) = self.pending.remove(request) else { return };
         self.succeeded();
-        let moved: BTreeSet<ConversationId> = told.into_iter().map(|head| head.conversation).collect();
+        // Of what the user left nothing behind the leaving is told: held up to there, it is as it was.
+        let is_news = |head: &Head| {
+            let track = self.ledger.get(head.conversation);
+            track.is_none_or(|track| track.membership != Membership::Left || !track.coverage.contains(head.sequence))
+        };
+        let moved: BTreeSet<ConversationId> = told.into_iter().filter(is_news).map(|head| head.conversation).collect();
         for id in &moved {
             if self.ledger.ensure(*id, Membership::Member) {
                 self.write(Write::Membership(*id, Membership::Member));

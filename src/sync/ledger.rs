@@ -65,6 +65,8 @@ pub(super) struct Track {
     asked: BTreeSet<SequenceRange>,
     /// Refused for good: nothing is asked until something about the membership changes.
     refused: bool,
+    /// Not shown to somebody outside: not asked for either, until something about the membership changes.
+    withheld: Ranges,
     /// Not asked before this.
     rest_until: Uptime,
     backoff: Backoff,
@@ -89,6 +91,7 @@ impl Track {
             on_screen: None,
             asked: BTreeSet::new(),
             refused: false,
+            withheld: Ranges::new(),
             rest_until: Uptime::default(),
             backoff: Backoff::new(RANGE_BACKOFF),
             counted: 0,
@@ -96,9 +99,10 @@ impl Track {
     }
 
     /// The user came, left or was removed: what was refused may be allowed now.
-    pub(super) const fn set_membership(&mut self, membership: Membership) {
+    pub(super) fn set_membership(&mut self, membership: Membership) {
         self.membership = membership;
         self.refused = false;
+        self.withheld = Ranges::new();
     }
 
     /// Returns whether nothing up to the head is missing, whatever the policy wants.
@@ -119,14 +123,19 @@ impl Track {
     /// Returns how many positions that the policy wants are not held and may be asked for.
     fn missing(&self) -> u64 {
         let Some(wanted) = self.history.wanted(self.head).filter(|_| self.may_ask()) else { return 0 };
-        self.coverage.missing(wanted).map(|gap| u64::from(gap.len())).sum()
+        self.gaps(wanted).map(|gap| u64::from(gap.len())).sum()
+    }
+
+    /// Yields what a range lacks and may be asked for, newest first.
+    fn gaps(&self, within: SequenceRange) -> impl Iterator<Item = SequenceRange> + '_ {
+        self.coverage.missing(within).rev().flat_map(|gap| self.withheld.missing(gap).rev())
     }
 
     /// Yields what is missing and wanted: what somebody waits for, then what the policy wants, newest first each.
     fn wanted_gaps(&self) -> impl Iterator<Item = SequenceRange> + '_ {
         let known = SequenceRange::new(Sequence::FIRST, self.head);
         let awaited = self.awaited.iter().rev().filter_map(move |range| range.intersection(known?));
-        awaited.chain(self.history.wanted(self.head)).flat_map(|range| self.coverage.missing(range).rev())
+        awaited.chain(self.history.wanted(self.head)).flat_map(|range| self.gaps(range))
     }
 
     /// Returns the next range that is missing, wanted and not yet asked for.
@@ -376,6 +385,18 @@ impl Ledger {
         });
     }
 
+    /// A range was answered with less than there is, to somebody outside: what is missing of it is not asked for again.
+    /// No hole, for they may come back.
+    pub(super) fn withheld(&mut self, id: ConversationId, range: SequenceRange, missing: &[SequenceRange]) {
+        self.change(id, |track| {
+            track.asked.remove(&range);
+            track.backoff.reset();
+            missing.iter().for_each(|range| {
+                track.withheld.insert(*range);
+            });
+        });
+    }
+
     /// The link is gone: nothing is under way or waited for, no head is compared, nothing rests.
     pub(super) fn link_lost(&mut self) {
         let ids: Vec<ConversationId> = self.tracks.keys().copied().collect();
@@ -386,6 +407,7 @@ impl Ledger {
                 track.compared = false;
                 track.uncompared = false;
                 track.refused = false;
+                track.withheld = Ranges::new();
                 track.rest_until = Uptime::default();
             });
         }
@@ -520,5 +542,26 @@ mod tests {
         ledger.link_lost();
         assert_eq!(ledger.missing(), 10);
         assert_eq!(ledger.take_range(), Some((conversation, asked)));
+    }
+
+    /// Who left is shown what came before: that the newest is withheld says nothing of the rest.
+    #[test]
+    fn what_is_withheld_from_somebody_outside_does_not_end_the_asking() {
+        let mut ledger = ledger(&[(1, 250)]);
+        let (conversation, newest) = ledger.take_range().expect("a gap");
+        ledger.withheld(conversation, newest, &[newest]);
+        let (_, partly) = ledger.take_range().expect("what lies below");
+        assert_eq!(partly, SequenceRange::new(Sequence(51), Sequence(150)).expect("a range"));
+        let above = SequenceRange::new(Sequence(101), Sequence(150)).expect("a range");
+        ledger.change(conversation, |track| {
+            track.coverage.insert(SequenceRange::new(Sequence(51), Sequence(100)).expect("a range"));
+        });
+        ledger.withheld(conversation, partly, &[above]);
+        let (_, oldest) = ledger.take_range().expect("what lies below");
+        assert_eq!(oldest, SequenceRange::new(Sequence(1), Sequence(50)).expect("a range"));
+        ledger.answered(conversation, oldest);
+        assert_eq!((ledger.take_range(), ledger.missing()), (None, 0));
+        ledger.change(conversation, |track| track.set_membership(Membership::Member));
+        assert_eq!(ledger.missing(), 150);
     }
 }

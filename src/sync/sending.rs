@@ -379,12 +379,11 @@ impl Core {
     pub(super) fn answered_by_event(&mut self, request: Option<RequestId>, event: Event) {
         let Some(token) = self.take_entry(request) else { return };
         self.succeeded();
-        let is_repeated_wish =
-            |entry: &OutboxEntry| entry.attempts > 1 && matches!(entry.intent, Intent::CreateConversation(_));
-        if self.outbox.get(token).is_some_and(is_repeated_wish) {
-            // Asked for again, a conversation is answered with the event of its making. What became of it since, its
-            // end included, nobody tells again.
-            self.compare_heads(vec![event.conversation]);
+        let is_repeated = self.outbox.get(token).is_some_and(|entry| entry.attempts > 1);
+        if is_repeated && event.body.conversation().is_some() {
+            // Asked for again, a change is answered with the event of the first time. What became of the conversation
+            // since, its end included, nobody tells again.
+            self.compare_heads([event.conversation]);
         }
         let signals = self.settle(token, settlement_by(&event), Some(event));
         self.tell(signals);

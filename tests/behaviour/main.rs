@@ -12,6 +12,7 @@ mod outbox;
 mod raw;
 mod session;
 mod silence;
+mod soak;
 mod unblocked;
 mod world;
 mod writes;

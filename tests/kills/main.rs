@@ -93,7 +93,7 @@ impl Writer {
     /// Makes a conversation, and writes into it at once.
     async fn make(&self) {
         let wish = Wish::Make(self.run.clone());
-        let participants = vec![self.bob.clone()];
+        let participants = vec![self.bob];
         let config = ConversationConfig { title: self.run.clone(), participants, ..ConversationConfig::default() };
         say("will", &wish);
         let making = self.alice.create_conversation(config).await.expect("a store that writes");
@@ -133,7 +133,7 @@ async fn write_until_killed(store: &Path, conversation: ConversationId, run: &st
     let alice = Messenger::open(config(store)).await.expect("a store that opens");
     let held = alice.conversation(conversation).await.expect("a store that reads").expect("a conversation held");
     let conversation = held.conversation;
-    let bob = conversation.participants.iter().find(|one| Some(one.user) != alice.my_id()).expect("both").clone();
+    let bob = *conversation.participants.iter().find(|one| Some(one.user) != alice.my_id()).expect("both");
     let bob = Participant::new(bob.user);
     let writer = Writer { alice, conversation, bob, run: run.to_owned() };
     println!("ready");

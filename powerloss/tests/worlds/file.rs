@@ -159,7 +159,7 @@ impl Medium for File {
     fn commit(&mut self, writes: &[Write], maps: &Maps) -> Result<(), String> {
         self.figures.commits += 1;
         let from = self.recorder.position();
-        let is_enumerated = self.figures.commits % ENUMERATED == 0;
+        let is_enumerated = self.figures.commits.is_multiple_of(ENUMERATED);
         if is_enumerated {
             self.catch_up(from);
         }

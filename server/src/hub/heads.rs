@@ -48,7 +48,8 @@ impl Moves {
 }
 
 impl<S: Storage> Hub<S> {
-    /// Answers with the conversations that the caller takes part in and that moved since the cursor.
+    /// Answers with the conversations that the caller takes or took part in and that moved since the cursor. Of those
+    /// the caller left the head is the event of leaving: who came back and left again while away learns so of both.
     pub(super) fn heads_since(&mut self, context: &Context, cursor: Option<&str>) -> Result<Done, Fault> {
         let epoch = *self.moves.epoch.get_or_insert(context.fresh);
         let since = cursor.and_then(|cursor| self.moves.number(cursor));

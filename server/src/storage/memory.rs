@@ -218,9 +218,12 @@ impl Storage for Memory {
     }
 
     fn heads(&self, user: UserId) -> Result<Vec<(ConversationId, Sequence)>, StorageError> {
-        let is_in = |kept: &KeptConversation| !kept.now.removed && kept.now.conversation.participant(user).is_some();
-        let present = self.conversations.iter().filter(|(_, kept)| is_in(kept));
-        Ok(present.map(|(id, kept)| (*id, kept.now.conversation.last_sequence)).collect())
+        let known = self.conversations.iter().filter(|(_, kept)| !kept.now.removed);
+        let head = |kept: &KeptConversation| {
+            let stay = kept.stays.get(&user)?.last()?;
+            Some(stay.left.unwrap_or(kept.now.conversation.last_sequence))
+        };
+        Ok(known.filter_map(|(id, kept)| Some((*id, head(kept)?))).collect())
     }
 
     fn add_participants(

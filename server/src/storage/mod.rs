@@ -170,8 +170,8 @@ pub trait Storage {
     /// Returns the user's stays, oldest first; empty when the user never was in.
     fn stays(&self, conversation: ConversationId, user: UserId) -> Result<Vec<Stay>, StorageError>;
 
-    /// Returns the conversations that `user` is in and that were not removed, with the sequence of the newest event
-    /// of each, in the order of their ids.
+    /// Returns the conversations that `user` is or was in and that were not removed, in the order of their ids, with the
+    /// sequence of the newest event of each; of those the user left, of the event that took the user out.
     fn heads(&self, user: UserId) -> Result<Vec<(ConversationId, Sequence)>, StorageError>;
 
     /// Begins a stay at the event `at` for each of `participants`, who are not in.

@@ -333,8 +333,9 @@ impl Storage for Sqlite {
     fn heads(&self, user: UserId) -> Result<Vec<(ConversationId, Sequence)>, StorageError> {
         self.all(
             "read heads",
-            "SELECT conversation.id, head FROM stay JOIN conversation ON conversation.id = stay.conversation
-             WHERE account = ?1 AND left_at IS NULL AND removed = 0 ORDER BY conversation.id",
+            "SELECT conversation.id, iif(max(left_at IS NULL), head, max(left_at)) AS head
+             FROM stay JOIN conversation ON conversation.id = stay.conversation
+             WHERE account = ?1 AND removed = 0 GROUP BY conversation.id ORDER BY conversation.id",
             [rows::number(user)],
             |row| Ok((ConversationId::from_uuid(rows::uuid(row, "id")?), Sequence(row.get("head")?))),
         )

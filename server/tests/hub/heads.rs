@@ -40,15 +40,15 @@ fn only_what_moved_since_the_cursor_is_told() {
 }
 
 #[test]
-fn who_is_not_in_is_not_told() {
+fn who_has_left_is_told_of_the_leaving_and_of_nothing_behind_it() {
     let mut world = World::new();
     let (group, gone) = (world.group(&[BOB]), world.group(&[BOB]));
     let cursor = heads(&mut world, BOB, None).1;
     world.event(ALICE, expel(group, &[BOB]));
     world.say(ALICE, group, "without Bob");
     world.get(ALICE, Request::RemoveConversation(gone));
-    assert_eq!(heads(&mut world, BOB, Some(&cursor)).0, []);
-    assert_eq!(heads(&mut world, CAROL, None).0, []);
+    assert_eq!(heads(&mut world, BOB, Some(&cursor)).0, [(group, 2)]);
+    assert_eq!(heads(&mut world, CAROL, None).0, [], "who never was in is told nothing");
     world.event(ALICE, add(group, &[BOB]));
     assert_eq!(heads(&mut world, BOB, Some(&cursor)).0, [(group, 4)]);
 }

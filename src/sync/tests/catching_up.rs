@@ -210,3 +210,20 @@ fn what_is_uncertain_is_searched_for_below_the_policy() {
     let outputs = shell.answer_range(ranges(&outputs)[0].0, 1, 12, &[]);
     assert_eq!(sends(&outputs), [first], "absent: sent again");
 }
+
+/// L-2, L-5: an application may ask for more than there is; what lies beyond the head is no part of the answer.
+#[test]
+fn an_answer_covers_nothing_that_is_not_there_yet() {
+    let mut shell = Shell::resume();
+    let outputs = shell.come_up(true, 3);
+    let (request, ..) = ranges(&outputs)[0];
+    shell.answer_range(request, 1, 3, &[]);
+    let (from, to) = (Some(Sequence(20)), Some(Sequence(40)));
+    let query = Query::Retransmit { conversation: conversation(ROOM), from, to, count: None };
+    let outputs = shell.command(Command::Query(query));
+    let (request, ..) = ranges(&outputs)[0];
+    let outputs = shell.answer_range(request, 20, 25, &[]);
+    assert!(answers(&outputs).iter().any(|answer| matches!(answer, Ok(Reply::Events(events)) if events.len() == 6)));
+    let outputs = shell.push(None, Push::Event(message(ROOM, 26, stranger(), None)));
+    assert!(outputs.iter().any(|output| matches!(output, Output::Signal(Signal::Event { live: true, .. }))), "lost");
+}

@@ -5,8 +5,8 @@ use crate::world::user_name;
 use backscroll::Messenger;
 use backscroll::engine::{TimelineItem, Window};
 use backscroll::model::{
-    Conversation, ConversationId, Event, Membership, Message, RawJson, Sequence, UserId, fold_messages, without_token,
-    without_token_in_custom_data,
+    Conversation, ConversationId, Delivery, Event, Membership, Message, RawJson, Sequence, UserId, fold_messages,
+    without_token, without_token_in_custom_data,
 };
 use backscroll::protocol::{Push, RETRANSMIT_MAX, Request, UserKey};
 use futures_util::StreamExt;
@@ -136,6 +136,10 @@ impl View {
     async fn compare(&self, engine: &Messenger) -> Result<(), String> {
         let mut held: BTreeMap<Membership, BTreeSet<ConversationId>> = BTreeMap::new();
         for summary in engine.conversations(0, 1_000).await.unwrap() {
+            if summary.delivery == Delivery::Failed && summary.head == Sequence::ZERO {
+                // The wish for one was refused, and is shown until somebody takes it back.
+                continue;
+            }
             held.entry(summary.membership).or_default().insert(summary.conversation.id);
         }
         let member: BTreeSet<ConversationId> = self.member.keys().copied().collect();
