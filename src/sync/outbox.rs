@@ -89,6 +89,9 @@ pub(super) struct Outbox {
     /// Positions of what is settled, and of the settled entries that made a conversation.
     settled: BTreeSet<u64>,
     made: BTreeSet<u64>,
+    /// What was sent again though an earlier attempt may have arrived: that this one was refused proves nothing of
+    /// the earlier. Of a process that ends meanwhile everything under way is uncertain anyway.
+    doubtful: BTreeSet<ClientToken>,
     last_position: u64,
 }
 
@@ -438,6 +441,20 @@ impl Outbox {
         let Some(state) = self.lanes.get_mut(&lane).filter(|state| state.look == Some(from)) else { return false };
         state.look = Some(to);
         true
+    }
+
+    /// An entry leaves; `in_doubt` says whether an earlier attempt may have arrived.
+    pub(super) fn set_doubt(&mut self, token: ClientToken, in_doubt: bool) {
+        if in_doubt {
+            self.doubtful.insert(token);
+        } else {
+            self.doubtful.remove(&token);
+        }
+    }
+
+    /// Returns whether an attempt before the present one may have arrived.
+    pub(super) fn is_in_doubt(&self, token: ClientToken) -> bool {
+        self.doubtful.contains(&token)
     }
 
     /// The decisive look found nothing: uncertain entries of the lane may be sent again, with the same

@@ -229,6 +229,7 @@ impl Core {
             // Its sending is long forgotten, or was taken back.
             return self.set_aside(entry.token, ErrorCode::MessageDoesNotExist.into());
         };
+        self.outbox.set_doubt(entry.token, self.idempotent && !cannot_have_arrived(&entry));
         let entry = OutboxEntry {
             state: OutboxState::Sending,
             attempts: entry.attempts.saturating_add(1),
@@ -434,7 +435,9 @@ impl Core {
         }
         let passes = self.settings.new_ones_pass && matches!(entry.intent, Intent::SendMessage { .. });
         let position = if passes { self.outbox.next_position() } else { entry.position };
-        let entry = OutboxEntry { state: OutboxState::Queued, position, error: Some(error), ..entry };
+        // Without its error it counts as sent and not refused: nothing is merged into it, and it is not taken back.
+        let error = Some(error).filter(|_| !self.outbox.is_in_doubt(token));
+        let entry = OutboxEntry { state: OutboxState::Queued, position, error, ..entry };
         self.outbox.put(entry.clone());
         self.outbox.rest(lane_of(&entry), self.now, &mut self.rng);
         self.record(entry);

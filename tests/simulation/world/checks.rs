@@ -172,11 +172,15 @@ impl<M: Medium> World<M> {
                 Some(OutboxState::Settled) => 1,
                 Some(OutboxState::Failed) => 0,
                 None if cancelled => 0,
+                Some(_) if entry.is_some_and(|entry| self.devices[*device].disk.waits_for_failed(entry)) => 0,
                 other => return Err(format!("O-1: accepted message {token} ended as {other:?}")),
             };
             // A message removed later leaves no token behind: its entry says where it was.
             let settled_at = entry.and_then(|entry| entry.settlement).and_then(|settlement| settlement.sequence);
-            let removed = settled_at.is_some_and(|at| was_removed(&logs[conversation], at));
+            // What was meant for a conversation that had no name yet is in the one that it became.
+            let settled_in = entry.and_then(|entry| entry.settlement).and_then(|settlement| settlement.conversation);
+            let log = logs.get(&settled_in.unwrap_or(*conversation));
+            let removed = log.zip(settled_at).is_some_and(|(log, at)| was_removed(log, at));
             let times = found.get(token).copied().unwrap_or(u32::from(removed && expected == 1));
             // Of a conversation that is gone nobody can read whether the message had arrived before.
             let unreadable =
@@ -191,9 +195,40 @@ impl<M: Medium> World<M> {
                 self.tally.holds("O-4", later, || format!("{token} overtook an earlier message"))?;
             }
         }
+        self.check_edits(logs)?;
         if self.tally.faults.of("poison") > 0 {
             // Everything else came to its end, or the world would not have come to rest.
             self.tally.holds("O-9", true, String::new)?;
+        }
+        Ok(())
+    }
+
+    /// The last accepted edit of a message is what it says, unless it was refused, or somebody else edited it as well.
+    fn check_edits(&mut self, logs: &Logs) -> Result<(), String> {
+        let entry_of = |token: &ClientToken| {
+            let held = self.devices.iter().find_map(|device| device.disk.outbox.get(token));
+            held.or_else(|| self.outlived.get(token))
+        };
+        let mut wanted: BTreeMap<ClientToken, Vec<(&str, bool)>> = BTreeMap::new();
+        for (number, carrier) in &self.accepted_edits {
+            let (of, text) = &self.edits[*number];
+            let done = entry_of(carrier).is_some_and(|entry| entry.state == OutboxState::Settled);
+            wanted.entry(*of).or_default().push((text, done));
+        }
+        for (token, texts) in wanted {
+            let Some(settlement) = entry_of(&token).and_then(|entry| entry.settlement) else { continue };
+            let Some(log) = settlement.conversation.and_then(|id| logs.get(&id)) else { continue };
+            let ours = |event: &&Event| event.body.message() == settlement.message;
+            let strange = log.iter().filter(ours).any(|event| match &event.body {
+                EventBody::MessageEdited(content) => texts.iter().all(|(text, _)| *text != content.text),
+                _ => false,
+            });
+            let shown = fold_messages(log).into_iter().find(|message| message.id == settlement.message);
+            let last = texts.iter().rev().find(|(_, done)| *done);
+            if let (false, Some(shown), Some((last, _))) = (strange, shown.filter(|shown| !shown.removed), last) {
+                let same = shown.text == *last;
+                self.tally.holds("O-5", same, || format!("{token} says something else than its last edit"))?;
+            }
         }
         Ok(())
     }

@@ -24,6 +24,9 @@ pub(super) enum Asked {
     LogOut,
     /// A question for the server, and when it was asked.
     Query(Duration),
+    Retry,
+    /// The edit of this number, of a message known by its token.
+    Edit(usize),
     Other,
 }
 
@@ -271,9 +274,13 @@ impl<M: Medium> World<M> {
             (_, Ok(Reply::Accepted(entry))) => {
                 let stored = device.disk.outbox.contains_key(&entry.token);
                 self.tally.holds("D-3", stored, || "accepted before it was stored".to_owned())?;
-                // Accepted once more when it is tried again by hand: then others may have gone before it.
+                if let Asked::Edit(number) = asked {
+                    self.accepted_edits.insert(number, entry.token);
+                }
+                // Accepted once more when an edit goes into it, or when it is tried again by hand: then others may
+                // have gone before it.
                 match self.accepted.iter_mut().find(|accepted| accepted.token == entry.token) {
-                    Some(accepted) => accepted.in_order = false,
+                    Some(accepted) => accepted.in_order &= asked != Asked::Retry,
                     None => {
                         if let Intent::SendMessage { conversation, .. } = entry.intent {
                             let accepted = Accepted { device: index, conversation, token: entry.token, in_order: true };

@@ -2,9 +2,9 @@
 
 use super::tally::Tally;
 use backscroll::model::{
-    ClientToken, Conversation, ConversationId, Event, EventBody, Intent, Membership, Message, MessageId, OutboxEntry,
-    OutboxState, Ranges, Sequence, SequenceRange, Session, Timestamp, User, UserId, fold_messages, token_of_payload,
-    without_token,
+    ClientToken, Conversation, ConversationId, Event, EventBody, Intent, Membership, Message, MessageId, MessageKey,
+    OutboxEntry, OutboxState, Ranges, Sequence, SequenceRange, Session, Timestamp, User, UserId, fold_messages,
+    token_of_payload, without_token,
 };
 use backscroll::sync::{HeadsCursor, SavedConversation, SavedState, Write};
 use std::collections::{BTreeMap, BTreeSet};
@@ -204,8 +204,20 @@ impl Disk {
         }
     }
 
+    /// What is still going to happen by itself: not what waits for something that was set aside.
     pub(crate) fn unfinished(&self) -> usize {
-        self.outbox.values().filter(|entry| is_unfinished(entry.state)).count()
+        self.outbox.values().filter(|entry| is_unfinished(entry.state) && !self.waits_for_failed(entry)).count()
+    }
+
+    /// Returns whether an entry waits for a conversation or a message whose making was set aside.
+    pub(crate) fn waits_for_failed(&self, entry: &OutboxEntry) -> bool {
+        let message = match entry.intent.message() {
+            Some(MessageKey::Token(token)) => Some(token),
+            Some(MessageKey::Id(_)) | None => None,
+        };
+        let conversation = entry.intent.conversation().map(|id| ClientToken::from_uuid(*id.as_uuid()));
+        let makers = message.into_iter().chain(conversation).filter_map(|token| self.outbox.get(&token));
+        makers.into_iter().any(|made| made.state == OutboxState::Failed || self.waits_for_failed(made))
     }
 }
 
@@ -221,7 +233,7 @@ pub(crate) fn token_of(event: &Event) -> Option<ClientToken> {
     }
 }
 
-const fn is_unfinished(state: OutboxState) -> bool {
+pub(crate) const fn is_unfinished(state: OutboxState) -> bool {
     match state {
         OutboxState::Queued | OutboxState::Sending | OutboxState::Uncertain => true,
         OutboxState::Settled | OutboxState::Failed => false,

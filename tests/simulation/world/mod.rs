@@ -101,6 +101,10 @@ pub(crate) struct World<M> {
     serial: u64,
     accepted: Vec<Accepted>,
     cancelled: BTreeSet<ClientToken>,
+    /// Edits of messages known by their token: of which, and the new text.
+    edits: Vec<(ClientToken, String)>,
+    /// The numbers of those that were accepted, and the entries that carry them.
+    accepted_edits: BTreeMap<usize, ClientToken>,
     /// Settled so long ago that no device keeps it.
     outlived: BTreeMap<ClientToken, OutboxEntry>,
     actions_left: u32,
@@ -145,6 +149,8 @@ impl<M: Medium> World<M> {
             serial: 0,
             accepted: Vec::new(),
             cancelled: BTreeSet::new(),
+            edits: Vec::new(),
+            accepted_edits: BTreeMap::new(),
             outlived: BTreeMap::new(),
             rng,
             trace,

@@ -1,6 +1,7 @@
 //! The users: what people do with their devices.
 
 use super::device::Asked;
+use super::disk::{Disk, is_unfinished};
 use super::faults::Faults;
 use super::medium::Medium;
 use super::server::POISON;
@@ -42,13 +43,31 @@ impl<M: Medium> World<M> {
             }
             _ => {}
         }
+        let waiting: Vec<ClientToken> =
+            unfinished(&device.disk, |intent| matches!(intent, Intent::CreateConversation(_)));
         let command = if rooms.is_empty() || self.rng.u32(0..12) == 0 {
             self.submit_new(index)
+        } else if !waiting.is_empty() && self.rng.bool() {
+            // Written into before the server has named it.
+            let conversation = ConversationId::provisional(waiting[self.rng.usize(0..waiting.len())]);
+            let text = format!("early {}", self.steps);
+            self.submit(Intent::SendMessage { conversation, text, payload: None })
         } else {
             let room = rooms[self.rng.usize(0..rooms.len())];
             self.something_in(index, room)
         };
-        let asked = if matches!(command, Command::Query(_)) { Asked::Query(self.now) } else { Asked::Other };
+        let asked = match &command {
+            Command::Query(_) => Asked::Query(self.now),
+            Command::Retry(_) => Asked::Retry,
+            Command::Submit {
+                intent: Intent::EditMessage { message: MessageKey::Token(of), text: Some(text), .. },
+                ..
+            } => {
+                self.edits.push((*of, text.clone()));
+                Asked::Edit(self.edits.len() - 1)
+            }
+            _ => Asked::Other,
+        };
         self.command(index, command, asked)
     }
 
@@ -81,7 +100,11 @@ impl<M: Medium> World<M> {
         let head = held.head;
         let messages: Vec<_> = held.events.values().filter_map(|event| event.body.message()).collect();
         let tokens: Vec<ClientToken> = self.devices[index].disk.outbox.keys().copied().collect();
-        match (self.rng.u32(0..16), messages.is_empty()) {
+        let unsent = unfinished(
+            &self.devices[index].disk,
+            |intent| matches!(intent, Intent::SendMessage { conversation: of, .. } if *of == conversation),
+        );
+        match (self.rng.u32(0..20), messages.is_empty()) {
             (0, false) => {
                 let message = messages[self.rng.usize(0..messages.len())];
                 let (message, text) = (MessageKey::Id(message), Some(format!("edited {}", self.steps)));
@@ -96,6 +119,16 @@ impl<M: Medium> World<M> {
             (4, _) => Command::Focus(vec![conversation]),
             (5, _) => Command::NetworkChanged,
             (6, _) => Command::Query(Query::Conversations(vec![conversation])),
+            (10 | 11, _) if !unsent.is_empty() => {
+                // Known by the token only, and for the engine to make the best of.
+                let message = MessageKey::Token(unsent[self.rng.usize(0..unsent.len())]);
+                if self.rng.u32(0..4) == 0 {
+                    self.submit(Intent::RemoveMessage { conversation, message })
+                } else {
+                    let text = Some(format!("edited early {}", self.steps));
+                    self.submit(Intent::EditMessage { conversation, message, text, payload: None })
+                }
+            }
             (8, _) if !tokens.is_empty() => Command::Retry(tokens[self.rng.usize(0..tokens.len())]),
             (9, _) => self.something_about(conversation),
             (7, _) => {
@@ -149,4 +182,10 @@ impl<M: Medium> World<M> {
         self.tally.holds("O-1", all, || format!("{accepted} of {} were accepted", rooms * each))?;
         self.check_the_end()
     }
+}
+
+/// Returns the tokens of what is on its way and of this kind.
+fn unfinished(disk: &Disk, kind: impl Fn(&Intent) -> bool) -> Vec<ClientToken> {
+    let entries = disk.outbox.values().filter(|entry| is_unfinished(entry.state) && kind(&entry.intent));
+    entries.map(|entry| entry.token).collect()
 }
