@@ -28,7 +28,7 @@ pub(crate) struct Content(u64);
 
 /// Reads every row of every table. Without an order of its own a table is read in the order of its key.
 ///
-/// When a migration was carried out is left out, as that differs from run to run.
+/// When a migration was carried out is left out, and who syncs since when: both differ from run to run.
 pub(crate) fn content(path: &Path) -> rusqlite::Result<Content> {
     content_of(&Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?)
 }
@@ -37,7 +37,8 @@ fn content_of(db: &Connection) -> rusqlite::Result<Content> {
     let mut hasher = DefaultHasher::new();
     let mut tables = db.prepare(
         "SELECT name FROM sqlite_schema
-         WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name <> 'refinery_schema_history' ORDER BY name",
+         WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT IN ('refinery_schema_history', 'lease')
+         ORDER BY name",
     )?;
     let tables: Vec<String> = tables.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     for table in tables {
