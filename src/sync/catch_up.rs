@@ -3,7 +3,7 @@
 //! A frame is an event first and an answer second: what it says is stored before anybody waits for it.
 
 use super::core::{Core, timed_out};
-use super::ledger::UBER_ATTEMPTS;
+use super::ledger::{Track, UBER_ATTEMPTS};
 use super::link::Phase;
 use super::outbox::{Lane, Look};
 use super::pending::{Purpose, Range};
@@ -414,7 +414,7 @@ impl Core {
             }
             // Somebody who was removed meanwhile may have written before: what can still be read is read, or a message
             // that arrived would be told to have failed. Where nothing can be read the refusal will tell.
-            Lane::Conversation(id) => self.ledger.get(id).is_none_or(|track| track.is_whole() || !track.may_ask()),
+            Lane::Conversation(id) => self.ledger.get(id).is_none_or(Track::is_searched),
             Lane::User => true,
         }
     }

@@ -166,7 +166,7 @@ impl Core {
         }
     }
 
-    /// The head is known: history up to it is searched for what is uncertain, whatever the policy wants.
+    /// The head is known, or will not be told: history up to it is searched for what is uncertain, whatever the policy wants.
     fn search(&mut self, id: ConversationId) {
         let searched = self.outbox.advance_look(Lane::Conversation(id), Look::Asked, Look::CatchUp);
         let head = self.ledger.get(id).map_or(Sequence::ZERO, |track| track.head);
@@ -200,7 +200,7 @@ impl Core {
             (ErrorClass::Never, [only]) => {
                 // Whatever is in the outbox for it will meet the same refusal, and show it.
                 if heads.decides {
-                    self.outbox.advance_look(Lane::Conversation(*only), Look::Asked, Look::CatchUp);
+                    self.search(*only);
                 }
                 if code == ErrorCode::ConversationDeleted {
                     self.set_membership(*only, Membership::Removed);

@@ -115,6 +115,12 @@ impl Track {
         !self.refused && matches!(self.membership, Membership::Member | Membership::Left)
     }
 
+    /// Returns whether nothing is left to ask for of what somebody waits for. What is withheld is not waited for: it
+    /// cannot be had.
+    pub(super) fn is_searched(&self) -> bool {
+        !self.may_ask() || self.awaited_gaps().next().is_none()
+    }
+
     /// Returns whether an answer was lacking lately, and the next attempt is put off.
     pub(super) fn is_resting(&self) -> bool {
         self.rest_until > Uptime::default()
@@ -131,11 +137,17 @@ impl Track {
         self.coverage.missing(within).rev().flat_map(|gap| self.withheld.missing(gap).rev())
     }
 
-    /// Yields what is missing and wanted: what somebody waits for, then what the policy wants, newest first each.
-    fn wanted_gaps(&self) -> impl Iterator<Item = SequenceRange> + '_ {
+    /// Yields what is missing of what somebody waits for, newest first.
+    fn awaited_gaps(&self) -> impl Iterator<Item = SequenceRange> + '_ {
         let known = SequenceRange::new(Sequence::FIRST, self.head);
         let awaited = self.awaited.iter().rev().filter_map(move |range| range.intersection(known?));
-        awaited.chain(self.history.wanted(self.head)).flat_map(|range| self.gaps(range))
+        awaited.flat_map(|range| self.gaps(range))
+    }
+
+    /// Yields what is missing and wanted: what somebody waits for, then what the policy wants, newest first each.
+    fn wanted_gaps(&self) -> impl Iterator<Item = SequenceRange> + '_ {
+        let by_policy = self.history.wanted(self.head).into_iter().flat_map(|range| self.gaps(range));
+        self.awaited_gaps().chain(by_policy)
     }
 
     /// Returns the next range that is missing, wanted and not yet asked for.

@@ -31,6 +31,7 @@ const CORPUS: &[(Flavour, u64, &str)] = &[
     (Flavour::Foreign, 1_482, "a kill between an event and the entry it settles sent the message twice"),
     (Flavour::Ours, 383, "an edit went into a message that may have arrived, and was lost"),
     (Flavour::Foreign, 742, "a message written before the conversation was removed counted as failed unread"),
+    (Flavour::Foreign, 270, "whoever had left looked for ever for what the server would not show"),
     (Flavour::Foreign, 621, "a cancellation that was stored and not yet told"),
 ];
 

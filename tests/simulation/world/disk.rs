@@ -205,8 +205,8 @@ impl Disk {
     }
 
     /// What is still going to happen by itself: not what waits for something that was set aside.
-    pub(crate) fn unfinished(&self) -> usize {
-        self.outbox.values().filter(|entry| is_unfinished(entry.state) && !self.waits_for_failed(entry)).count()
+    pub(crate) fn unfinished(&self) -> impl Iterator<Item = &OutboxEntry> {
+        self.outbox.values().filter(|entry| is_unfinished(entry.state) && !self.waits_for_failed(entry))
     }
 
     /// Returns whether an entry waits for a conversation or a message whose making was set aside.

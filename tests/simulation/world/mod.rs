@@ -185,8 +185,10 @@ impl<M: Medium> World<M> {
         let mut calm_since = None;
         loop {
             self.step()?;
-            let calm =
-                self.devices.iter().all(|device| device.state == LinkState::Live && device.disk.unfinished() == 0);
+            let calm = self
+                .devices
+                .iter()
+                .all(|device| device.state == LinkState::Live && device.disk.unfinished().next().is_none());
             let since = *calm_since.get_or_insert(self.now);
             if !calm {
                 calm_since = None;
@@ -194,8 +196,11 @@ impl<M: Medium> World<M> {
                 return self.tally.holds("L-8", true, String::new);
             }
             if self.now > end {
-                let stuck: Vec<_> =
-                    self.devices.iter().map(|d| (d.user, d.state.clone(), d.disk.unfinished())).collect();
+                let stuck: Vec<_> = self
+                    .devices
+                    .iter()
+                    .map(|d| (d.user, d.state.clone(), d.disk.unfinished().collect::<Vec<_>>()))
+                    .collect();
                 let stuck = || format!("not at rest after two quiet hours: {stuck:?}");
                 return self.tally.holds("L-8", false, stuck);
             }
