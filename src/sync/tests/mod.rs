@@ -201,11 +201,15 @@ impl Shell {
     }
 
     fn tell_own_user(&mut self, request: RequestId, conversations: &[u128]) -> Vec<Output> {
+        self.tell_own_user_of(request, conversations, &[])
+    }
+
+    fn tell_own_user_of(&mut self, request: RequestId, conversations: &[u128], left: &[u128]) -> Vec<Output> {
         let private = PrivateUser {
             custom_data: RawJson::empty_object(),
             notifications: Vec::new(),
             conversations: conversations.iter().map(|n| conversation(*n)).collect(),
-            left_conversations: Vec::new(),
+            left_conversations: left.iter().map(|n| conversation(*n)).collect(),
         };
         let user = User {
             id: me(),
