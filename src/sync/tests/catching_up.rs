@@ -45,12 +45,9 @@ fn an_incomplete_answer_of_a_foreign_server_covers_only_what_came() {
         };
         assert!(shell.push(Some(request), push).is_empty(), "the number of frames is not believed");
     }
-    let mut outputs = Vec::new();
-    while !ranges(&outputs).iter().any(|(id, ..)| *id != request) {
-        // The peer lives; only this answer does not come.
-        shell.give(Input::Noise(shell.link()));
-        outputs = shell.wait();
-    }
+    // The peer lives; only this answer does not come.
+    let again = |outputs: &[Output]| ranges(outputs).iter().any(|(id, ..)| *id != request);
+    let outputs = shell.live_until(Duration::from_secs(60), again);
     assert_eq!(ranges(&outputs).iter().map(|(_, from, to)| (*from, *to)).collect::<Vec<_>>(), [(4, 4)]);
 }
 
@@ -200,11 +197,7 @@ fn what_is_uncertain_is_searched_for_below_the_policy() {
     let first = sends(&shell.send_text(1))[0];
     shell.lose_link();
     shell.come_up(false, 10);
-    let mut outputs = Vec::new();
-    while !requests(&outputs).iter().any(|(_, body)| matches!(body, Request::GetConversations(_))) {
-        shell.give(Input::Noise(shell.link()));
-        outputs = shell.wait();
-    }
+    let outputs = shell.live_until(Duration::from_secs(90), asks_heads);
     let (look, _) = requests(&outputs).remove(0);
     let push = Push::Conversation { header: header(Action::GetConversations), conversation: described(ROOM, 12) };
     let outputs = shell.push(Some(look), push);

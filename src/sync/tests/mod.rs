@@ -141,6 +141,19 @@ impl Shell {
         }
     }
 
+    /// As [`Shell::wait_for`], on a link whose peer shows that it lives.
+    fn live_until(&mut self, limit: Duration, found: impl Fn(&[Output]) -> bool) -> Vec<Output> {
+        let end = self.now.after(limit);
+        loop {
+            let mut outputs = self.give(Input::Noise(self.link()));
+            outputs.extend(self.wait());
+            assert!(self.now <= end, "not within {limit:?}");
+            if found(&outputs) {
+                return outputs;
+            }
+        }
+    }
+
     fn link(&self) -> LinkId {
         self.link.expect("a link")
     }
@@ -275,6 +288,11 @@ fn answers(outputs: &[Output]) -> Vec<Result<Reply, Refusal>> {
         _ => None,
     });
     answers.collect()
+}
+
+/// Returns whether heads are asked for.
+fn asks_heads(outputs: &[Output]) -> bool {
+    requests(outputs).iter().any(|(_, body)| matches!(body, Request::GetConversations(_)))
 }
 
 fn sends(outputs: &[Output]) -> Vec<RequestId> {

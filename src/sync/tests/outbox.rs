@@ -68,12 +68,10 @@ fn what_is_uncertain_is_looked_for_before_it_is_sent_again_to_a_foreign_server()
     let lost_at = shell.now;
     shell.lose_link();
     shell.come_up(false, 0);
-    let mut outputs = Vec::new();
-    while !requests(&outputs).iter().any(|(_, body)| matches!(body, Request::GetConversations(_))) {
-        shell.give(Input::Noise(shell.link()));
-        outputs = shell.wait();
-        assert_eq!(sends(&outputs), [], "nothing is sent before the look");
-    }
+    let outputs = shell.live_until(Duration::from_secs(90), |outputs| {
+        assert_eq!(sends(outputs), [], "nothing is sent before the look");
+        asks_heads(outputs)
+    });
     assert!(shell.now.since(lost_at) >= Settings::default().quarantine);
     let (look, _) = requests(&outputs).remove(0);
     let push = Push::Conversation { header: header(Action::GetConversations), conversation: described(ROOM, 2) };
@@ -93,11 +91,7 @@ fn a_head_that_was_asked_for_on_an_earlier_link_does_not_decide() {
     shell.lose_link();
     shell.come_up(false, 0);
     // The quarantine passes, the head is asked for, and the link is lost before the answer.
-    let mut outputs = Vec::new();
-    while !requests(&outputs).iter().any(|(_, body)| matches!(body, Request::GetConversations(_))) {
-        shell.give(Input::Noise(shell.link()));
-        outputs = shell.wait();
-    }
+    shell.live_until(Duration::from_secs(90), asks_heads);
     shell.lose_link();
 
     shell.connect(false);
