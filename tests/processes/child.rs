@@ -1,6 +1,6 @@
 //! What a child process does: it opens the store, writes, reads and listens, and says a line about each.
 
-use crate::settings;
+use crate::world::settings;
 use backscroll::engine::{Role, Window};
 use backscroll::model::{ConversationId, Intent};
 use backscroll::{Config, Messenger, MessengerEvent};
@@ -11,16 +11,20 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::time::{Interval, MissedTickBehavior};
 
 /// Between two messages of a child: four of them stay below what one lane takes, a round trip and two commits a
 /// message, so that what is measured is not a queue.
 const PACE: Duration = Duration::from_millis(50);
 
+/// A screen has a frame rate; without one eight readers would only measure the processor.
+const FRAME: Duration = Duration::from_millis(10);
+
 /// Readers in each child.
 const READERS: u64 = 2;
 
 /// One line at a time, whichever task says it.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut out = std::io::stdout();
@@ -30,6 +34,13 @@ fn say(line: &str) {
 
 fn micros() -> u128 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock that is set").as_micros()
+}
+
+/// Ticks that come late make the next ones late, so that a busy machine is not kept busy by catching up.
+pub(crate) fn pace(period: Duration) -> Interval {
+    let mut pace = tokio::time::interval(period);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pace
 }
 
 /// Says who syncs, at each change.
@@ -75,12 +86,12 @@ async fn tell_lags(messenger: Messenger, own: String) {
 /// Reads as a screen does, again and again.
 async fn read(messenger: Messenger, conversation: ConversationId, over: Arc<AtomicBool>) {
     let mut screens = 0_u64;
+    let mut frames = pace(FRAME);
     while !over.load(Ordering::Relaxed) {
         messenger.conversations(0, 50).await.expect("a list");
         messenger.messages(conversation, Window::Newest, 50).await.expect("a page");
         screens += 1;
-        // A screen has a frame rate; without one eight readers would only measure the processor.
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        frames.tick().await;
     }
     say(&format!("screens {screens}"));
 }
@@ -103,13 +114,14 @@ pub(crate) async fn work(store: &Path, conversation: ConversationId, name: &str)
     say("ready");
     let mut under_way = Vec::new();
     let mut count = 0_u32;
+    let mut pace = pace(PACE);
     while !over.load(Ordering::Relaxed) {
         let text = format!("{name}-{count} {}", micros());
         under_way.push(held.send_message(text.as_str(), None).await.expect("a wish is accepted"));
         // Only what was told counts as accepted.
         say(&format!("accepted {text}"));
         count += 1;
-        tokio::time::sleep(PACE).await;
+        pace.tick().await;
     }
     for sending in under_way {
         sending.await.expect("a message arrives");

@@ -1,7 +1,7 @@
 //! Conversations of every kind, made from either side.
 
 use crate::told::{both_hold_the_same, both_were_told, described, description};
-use crate::world::{World, settled, user, with};
+use crate::world::{World, lunch_of_two, settled, user, with};
 use backscroll::model::{ConversationConfig, ConversationKind, ErrorCode, Membership, RawJson};
 use serde_json::{Value, json};
 
@@ -108,12 +108,8 @@ async fn title_data_and_public_join_change_for_both() {
 
 #[tokio::test]
 async fn a_removed_conversation_is_gone_for_both() {
-    let world = World::with_users(&["alice", "bob"]).await;
-    let alice = world.with_engine("alice").await;
-    let bob = world.in_browser("bob").await;
-    let lunch = alice.makes(with("Lunch", &[user(1)])).await;
+    let (_world, alice, bob, lunch) = lunch_of_two().await;
     let id = lunch.id.to_string();
-    bob.event("CreateConversation", |_| true).await;
     let removed = settled(lunch.remove().await).await;
     assert_eq!(removed.sequence.get(), 2);
     let told = bob.event("RemoveConversation", |event| event["uuid"] == id).await;

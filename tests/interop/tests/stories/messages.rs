@@ -1,7 +1,7 @@
 //! Messages, read marks and typing, back and forth.
 
 use crate::told::{both_hold_the_same, both_were_told};
-use crate::world::{World, settled, user, with};
+use crate::world::{lunch_of_two, settled, user};
 use backscroll::MessengerEvent;
 use backscroll::engine::MessengerEventType;
 use backscroll::model::{ErrorCode, RawJson, Sequence};
@@ -13,12 +13,8 @@ fn uuid(answer: &Value) -> String {
 
 #[tokio::test]
 async fn what_is_sent_edited_and_removed_is_the_same_on_both_sides() {
-    let world = World::with_users(&["alice", "bob"]).await;
-    let alice = world.with_engine("alice").await;
-    let bob = world.in_browser("bob").await;
-    let lunch = alice.makes(with("Lunch", &[user(1)])).await;
+    let (_world, alice, bob, lunch) = lunch_of_two().await;
     let id = lunch.id.to_string();
-    bob.event("CreateConversation", |_| true).await;
 
     let poll = RawJson::from_value(&json!([{ "poll": ["soup", "salad"], "price": 7.5 }]));
     let asked = settled(lunch.send_message("Soup or salad? 🥗 \u{202e}\"\\ \u{0}", Some(poll)).await).await;
@@ -38,12 +34,8 @@ async fn what_is_sent_edited_and_removed_is_the_same_on_both_sides() {
 
 #[tokio::test]
 async fn many_messages_at_once_from_both_sides_arrive_once_and_in_order() {
-    let world = World::with_users(&["alice", "bob"]).await;
-    let alice = world.with_engine("alice").await;
-    let bob = world.in_browser("bob").await;
-    let lunch = alice.makes(with("Lunch", &[user(1)])).await;
+    let (_world, alice, bob, lunch) = lunch_of_two().await;
     let id = lunch.id.to_string();
-    bob.event("CreateConversation", |_| true).await;
     let theirs = async {
         for number in 0..10 {
             bob.conversation(&id, "sendMessage", json!([format!("theirs {number}"), []])).await.unwrap();
@@ -61,12 +53,8 @@ async fn many_messages_at_once_from_both_sides_arrive_once_and_in_order() {
 
 #[tokio::test]
 async fn read_marks_are_told_and_kept_both_ways() {
-    let world = World::with_users(&["alice", "bob"]).await;
-    let alice = world.with_engine("alice").await;
-    let bob = world.in_browser("bob").await;
-    let lunch = alice.makes(with("Lunch", &[user(1)])).await;
+    let (_world, alice, bob, lunch) = lunch_of_two().await;
     let id = lunch.id.to_string();
-    bob.event("CreateConversation", |_| true).await;
     settled(lunch.send_message("Hungry?", None).await).await;
     bob.conversation(&id, "sendMessage", json!(["Always.", []])).await.unwrap();
     both_were_told(&bob, &alice, &id, 3).await;
@@ -95,12 +83,8 @@ async fn read_marks_are_told_and_kept_both_ways() {
 
 #[tokio::test]
 async fn typing_is_told_and_at_most_once_in_ten_seconds() {
-    let world = World::with_users(&["alice", "bob"]).await;
-    let alice = world.with_engine("alice").await;
-    let bob = world.in_browser("bob").await;
-    let lunch = alice.makes(with("Lunch", &[user(1)])).await;
+    let (_world, alice, bob, lunch) = lunch_of_two().await;
     let id = lunch.id.to_string();
-    bob.event("CreateConversation", |_| true).await;
     assert_eq!(bob.conversation(&id, "typing", json!([])).await.unwrap()["conversation"], json!(id));
     assert_eq!(bob.conversation(&id, "typing", json!([])).await.unwrap(), json!(false));
     let typing = |events: &[MessengerEvent]| {

@@ -3,7 +3,7 @@
 
 use crate::browser::Page;
 use crate::told::{both_hold_the_same, both_were_told, history};
-use crate::world::{World, long_name, secret, settled, user, with, within_patience};
+use crate::world::{World, long_name, lunch_of_two, secret, settled, user, with, within_patience};
 use backscroll::MessengerEvent;
 use serde_json::json;
 
@@ -53,12 +53,8 @@ async fn both_sides_catch_up_after_the_server_crashed() {
 
 #[tokio::test]
 async fn a_browser_that_was_away_reads_what_it_missed_and_the_rest_is_told() {
-    let world = World::with_users(&["alice", "bob"]).await;
-    let alice = world.with_engine("alice").await;
-    let bob = world.in_browser("bob").await;
-    let lunch = alice.makes(with("Lunch", &[user(1)])).await;
+    let (world, alice, bob, lunch) = lunch_of_two().await;
     let id = lunch.id.to_string();
-    bob.event("CreateConversation", |_| true).await;
     // Of the two links the second is bob's: it breaks with the next answer to a ping.
     world.faults().drop_one_link_after(1, 2);
     bob.event("ConnectionClosed", |_| true).await;

@@ -207,6 +207,16 @@ pub(crate) fn with(title: &str, others: &[UserId]) -> ConversationConfig {
     ConversationConfig { title: title.to_owned(), participants, ..ConversationConfig::default() }
 }
 
+/// Starts a world in which Alice uses the engine and Bob a browser, and Alice has made a conversation of both.
+pub(crate) async fn lunch_of_two() -> (World, Device, Page, Conversation) {
+    let world = World::with_users(&["alice", "bob"]).await;
+    let alice = world.with_engine("alice").await;
+    let bob = world.in_browser("bob").await;
+    let lunch = alice.makes(with("Lunch", &[user(1)])).await;
+    bob.event("CreateConversation", |_| true).await;
+    (world, alice, bob, lunch)
+}
+
 /// Waits for what an entry of the outbox comes to.
 pub(crate) async fn settled<T>(sending: Result<Sending<T>, Error>) -> T {
     within_patience("what was sent", sending.unwrap()).await.unwrap()
