@@ -194,7 +194,7 @@ fn two_users_chat_and_every_line_has_its_members() {
     assert_eq!((&lunch["title"], &lunch["history"]), (&"Lunch".into(), &"everything".into()));
     assert_eq!((&lunch["covered"], &lunch["head"], &lunch["freshness"]), (&4.into(), &4.into(), &"stale".into()));
     assert!(lunch["stale_since"].is_i64(), "it was whole when bob was there last: {lunch}");
-    let for_people = run(world.tool("bob").arg("inspect"), "");
+    let for_people = run(tool().arg("--store").arg(world.store("bob")).arg("inspect"), "");
     let text = String::from_utf8(for_people.stdout).unwrap();
     assert!(text.contains("history wanted") && text.contains("4 of 4") && text.contains("as of "), "{text}");
     assert_eq!((&overview["events"], &overview["outbox"]["queued"]), (&4.into(), &0.into()));

@@ -27,7 +27,11 @@ pub(crate) async fn conversations(out: Out, store: Option<PathBuf>, limit: u32) 
 
 fn conversation_row(summary: &ConversationSummary, gaps: usize) -> (Vec<String>, Value) {
     let conversation = &summary.conversation;
-    let preview = summary.preview.as_ref().map(|preview| harmless(&preview.text)).unwrap_or_default();
+    let preview = summary.preview.as_ref().map(|preview| {
+        let on_its_way = Some(preview.delivery).filter(|delivery| *delivery != Delivery::Settled);
+        let state = on_its_way.map(|delivery| format!(" ({})", state_of(delivery))).unwrap_or_default();
+        format!("{}{state}", harmless(&preview.text))
+    });
     let unread = format!("{}{}", summary.unread, if summary.unread_exact { "" } else { "+" });
     let cells = vec![
         conversation.id.to_string(),
@@ -37,7 +41,7 @@ fn conversation_row(summary: &ConversationSummary, gaps: usize) -> (Vec<String>,
         gaps.to_string(),
         unread,
         time(summary.last_activity),
-        preview,
+        preview.unwrap_or_default(),
     ];
     (cells, conversation_object(summary, gaps))
 }
@@ -145,14 +149,18 @@ async fn name_of(
     Ok(name)
 }
 
-fn message_row(message: &Message, sender: String) -> (Vec<String>, Value) {
-    let state = match message.delivery {
+fn state_of(delivery: Delivery) -> &'static str {
+    match delivery {
         Delivery::Queued => "queued",
         Delivery::Sending => "sending",
         Delivery::Uncertain => "uncertain",
         Delivery::Settled => "settled",
         Delivery::Failed => "failed",
-    };
+    }
+}
+
+fn message_row(message: &Message, sender: String) -> (Vec<String>, Value) {
+    let state = state_of(message.delivery);
     let mark = match (message.delivery, message.removed, message.edited) {
         (Delivery::Settled, true, _) => "(removed)".to_owned(),
         (Delivery::Settled, false, true) => format!("{} (edited)", harmless(&message.text)),
