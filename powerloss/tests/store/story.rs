@@ -335,11 +335,12 @@ pub(crate) fn tokens_after<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec
             | Write::Conversation(_)
             | Write::Membership(..)
             | Write::Events(..)
+            | Write::Repeated(..)
             | Write::Cover(..)
             | Write::Hole(..)
             | Write::ReadMark { .. }
             | Write::History(..)
-            | Write::Rebuild(_)
+            | Write::Rebuild(..)
             | Write::HeadsCursor(_)
             | Write::WholeAt(_)
             | Write::Subscriptions(_)
