@@ -35,7 +35,7 @@ fn record(commits: Durability, rounds: u32) -> Run {
     let mut answered = vec![recorder.position()];
     let mut history = History::of(story::steps(rounds), &store);
     while let Some(step) = history.next().cloned() {
-        look::store(&store, &step.writes).unwrap();
+        step.store(&store).unwrap();
         answered.push(recorder.position());
         history.store_next(&store);
         match history.stored() % 20 {
@@ -192,12 +192,12 @@ fn a_store_cut_short_while_it_is_made_is_made_again() {
     let store = history::open(live.path(), Durability::Full).unwrap();
     let made = recorder.position();
     let step = &story::steps(1)[0];
-    look::store(&store, &step.writes).unwrap();
+    step.store(&store).unwrap();
     let expected = look::content(store.path()).unwrap();
     for cut in after_every_operation(&Image::default(), &recorder.operations()[..made], 4) {
         cut.image.lay_out(found.path()).unwrap();
         let again = Store::open(look::file(found.path())).unwrap();
-        look::store(&again, &step.writes).unwrap();
+        step.store(&again).unwrap();
         assert_eq!(look::content(again.path()), Ok(expected), "{:?} behind {}", cut.survival, cut.after);
     }
 }

@@ -1,69 +1,19 @@
 //! The disk refuses writes and flushes: each in its turn, once and six times in a row.
 
 use crate::history::{self, History, Verdict};
+use crate::leftovers::Leftovers;
 use crate::look::{self, Content};
 use crate::story;
-use backscroll::store::{Durability, Store, StoreError};
-use powerloss::{Disk, Fault, FaultKind, Image, Operation, Recorder, Survival};
+use backscroll::store::{Durability, StoreError};
+use powerloss::{Fault, FaultKind, Image, Operation, Recorder};
 use rusqlite::ErrorCode;
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::path::Path;
-use tempfile::TempDir;
 
 /// How many refusals in a row are tried: a hiccup, and a disk that stays full for a while.
 const TIMES: [u64; 2] = [1, 6];
 
-/// What a folder would hold for somebody who finds it now.
-struct Leftovers {
-    disk: Disk,
-    /// How many of the recorder's operations the disk has been told.
-    told: usize,
-    found: TempDir,
-    /// What was found after the last power cuts, by fingerprint: a refused write often changes nothing.
-    known: BTreeMap<u64, Result<Content, String>>,
-}
-
-impl Leftovers {
-    fn of(start: &Image) -> Self {
-        Self { disk: Disk::holding(start), told: 0, found: look::scratch(), known: BTreeMap::new() }
-    }
-
-    /// Returns what a store shows whose process was killed now.
-    fn of_a_kill(&self, folder: &Path) -> Result<Content, String> {
-        self.open(&Image::read(folder).unwrap())
-    }
-
-    /// Returns what a store may show after the power went out now: on the worst disk, and on one by dice.
-    fn of_a_power_cut(&mut self, recorder: &Recorder) -> Vec<Result<Content, String>> {
-        let operations = recorder.operations_from(self.told);
-        self.told += operations.len();
-        operations.iter().for_each(|operation| self.disk.apply(operation));
-        // Dice only where something was flushed: writes alone leave the worst disk as it was, and it is known.
-        let survivals = if operations.iter().any(Operation::is_flush) {
-            &[Survival::Flushed, Survival::Dice(1)][..]
-        } else {
-            &[Survival::Flushed]
-        };
-        let cuts = survivals.iter().map(|survival| self.disk.cut(*survival));
-        let found: Vec<_> = cuts
-            .map(|cut| {
-                let known = self.known.get(&cut.fingerprint).cloned();
-                (cut.fingerprint, known.unwrap_or_else(|| self.open(&cut.image)))
-            })
-            .collect();
-        self.known = found.iter().cloned().collect();
-        found.into_iter().map(|(_, found)| found).collect()
-    }
-
-    fn open(&self, image: &Image) -> Result<Content, String> {
-        image.lay_out(self.found.path()).unwrap();
-        look::recovered_by_sqlite(&look::file(self.found.path()))
-    }
-}
-
 /// the caller learns what happened in the store's own terms.
-fn assert_typed(error: &StoreError, kind: FaultKind) {
+pub(crate) fn assert_typed(error: &StoreError, kind: FaultKind) {
     let StoreError::Sqlite { source, .. } = error else { panic!("{kind:?} surfaced as {error:?}") };
     let (expected, transient) = match kind {
         FaultKind::DiskFull | FaultKind::HalfWrite => (ErrorCode::DiskFull, true),
@@ -89,7 +39,7 @@ fn refuse_everywhere(kind: FaultKind, times: u64) -> u32 {
             let mut fault = Fault { kind, after, times };
             while fault.times > 0 {
                 recorder.inject(fault);
-                let outcome = look::store(&store, &step.writes);
+                let outcome = step.store(&store);
                 let hits = recorder.heal();
                 let Err(error) = outcome else { break 'step };
                 assert_typed(&error, kind);
@@ -180,7 +130,7 @@ fn a_store_that_could_not_be_made_is_made_later() {
                 );
             }
             let store = history::open(folder.path(), Durability::Full).unwrap();
-            look::store(&store, &story::samples()[0].writes).unwrap();
+            story::samples()[0].store(&store).unwrap();
             assert_eq!(store.read(|reader| reader.verify()).unwrap(), []);
             if hits == 0 {
                 assert!(after > 0 && refusal.is_none());
@@ -220,9 +170,10 @@ fn a_store_that_could_not_be_folded_up_on_closing_loses_nothing() {
 /// Returns a store whose log was never folded into the file, and its content.
 fn unfolded() -> (Image, Content) {
     let folder = look::scratch();
-    let store = Store::open(look::file(folder.path())).unwrap();
+    let _recorder = Recorder::watch(folder.path()).unwrap();
+    let store = history::open(folder.path(), Durability::Full).unwrap();
     for step in story::samples() {
-        look::store(&store, &step.writes).unwrap();
+        step.store(&store).unwrap();
     }
     (Image::read(folder.path()).unwrap(), look::content(store.path()).unwrap())
 }

@@ -1,7 +1,6 @@
 //! What a store holds, as one comparable value, and whether it is sound.
 
-use backscroll::store::{Store, StoreError};
-use backscroll::sync::Write;
+use backscroll::store::Store;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,11 +14,6 @@ pub(crate) fn scratch() -> TempDir {
 /// Returns where the store of a folder is.
 pub(crate) fn file(folder: &Path) -> PathBuf {
     folder.join("store.db")
-}
-
-/// Stores one transaction and waits for it.
-pub(crate) fn store(store: &Store, writes: &[Write]) -> Result<(), StoreError> {
-    store.write(writes.to_vec()).wait().map(drop)
 }
 
 /// Everything in the tables of a store, as a number: equal for equal content.

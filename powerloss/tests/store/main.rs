@@ -6,5 +6,8 @@
 mod cuts;
 mod faults;
 mod history;
+mod leftovers;
 mod look;
 mod story;
+mod tending;
+mod upgrade;

@@ -1,12 +1,15 @@
 //! What a messenger stores in the course of its work: each write path at least once, as the transactions the
-//! core would ask for.
+//! core, and the processes that follow, would ask for.
 
 use backscroll::model::{
-    Action, ClientToken, Conversation, ConversationConfig, ConversationId, Event, EventBody, Intent, Membership,
-    MessageContent, MessageId, MessageKey, OutboxEntry, OutboxState, Participant, RawJson, RequestId, Secret, Sequence,
-    SequenceRange, ServerAddress, Session, Settlement, Timestamp, Tokens, User, UserId, UserName, with_token,
+    Action, ClientToken, Conversation, ConversationConfig, ConversationId, Event, EventBody, HistoryPolicy, Intent,
+    Membership, MessageContent, MessageId, MessageKey, OutboxEntry, OutboxState, Participant, PushToken, RawJson,
+    RequestId, Secret, Sequence, SequenceRange, ServerAddress, Session, Settlement, Timestamp, Tokens, User, UserId,
+    UserName, Wish, WishAnswer, WishKind, with_token,
 };
-use backscroll::sync::{HoleReason, Write};
+use backscroll::store::{OpenOptions, Store, StoreError};
+use backscroll::sync::{HeadsCursor, HoleReason, Write};
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 /// One transaction.
@@ -14,14 +17,92 @@ use std::str::FromStr;
 pub(crate) struct Step {
     /// Which write path it is, for people.
     pub(crate) what: &'static str,
-    /// What is stored, all or nothing.
-    pub(crate) writes: Vec<Write>,
+    deed: Deed,
+}
+
+/// What is stored, all or nothing.
+#[derive(Clone, Debug)]
+enum Deed {
+    /// By the process that syncs.
+    Write(Vec<Write>),
+    /// By another one, which only follows.
+    Wish(Vec<Wish>),
 }
 
 impl Step {
     /// Returns whether the step must survive a power cut once it was answered.
     pub(crate) fn is_promise(&self) -> bool {
-        self.writes.iter().any(Write::is_promise)
+        match &self.deed {
+            Deed::Write(writes) => writes.iter().any(Write::is_promise),
+            Deed::Wish(_) => true,
+        }
+    }
+
+    fn writes(&self) -> &[Write] {
+        match &self.deed {
+            Deed::Write(writes) => writes,
+            Deed::Wish(_) => &[],
+        }
+    }
+
+    /// Stores the transaction of this step and waits for it; `store` is the one that syncs.
+    pub(crate) fn store(&self, store: &Store) -> Result<(), StoreError> {
+        match &self.deed {
+            Deed::Write(writes) => store.write(writes.clone()).wait().map(drop),
+            Deed::Wish(wishes) => {
+                let vfs = Some(powerloss::VFS.to_owned());
+                let follower = Store::share(OpenOptions { vfs, ..OpenOptions::new(store.path()) })?;
+                follower.wish(wishes.clone()).wait().map(drop)
+            }
+        }
+    }
+}
+
+/// Makes a list of write paths, and the function that says which one a write takes: a kind of write without a name is
+/// no program, and a name without a step of the story is a test that fails.
+macro_rules! write_paths {
+    ($($path:pat => $name:literal),* $(,)?) => {
+        const WRITE_PATHS: &[&str] = &[$($name),*];
+
+        const fn write_path(write: &Write) -> &'static str {
+            match write {
+                $($path => $name),*
+            }
+        }
+    };
+}
+
+write_paths! {
+    Write::Session(_) => "session",
+    Write::PushToken(_) => "push token",
+    Write::PushTokenForget(_) => "push token forgotten",
+    Write::User(_) => "user",
+    Write::Conversation(_) => "conversation",
+    Write::Membership(..) => "membership",
+    Write::Events(..) => "events",
+    Write::Cover(..) => "coverage",
+    Write::Hole(..) => "hole",
+    Write::ReadMark { .. } => "read mark",
+    Write::Rebuild(_) => "made anew",
+    Write::HeadsCursor(_) => "heads cursor",
+    Write::History(..) => "history policy",
+    Write::WholeAt(_) => "whole at",
+    Write::Subscriptions(_) => "subscriptions",
+    Write::Subscribed(_) => "subscribed",
+    Write::Unsubscribed(_) => "unsubscribed",
+    Write::PublicConversations(_) => "public conversations",
+    Write::Outbox(_) => "outbox entry",
+    Write::OutboxForget(_) => "outbox entry forgotten",
+    Write::WishAnswered(..) => "wish answered",
+}
+
+/// D-4: what the other tests enumerate is everything there is.
+#[test]
+fn the_story_takes_every_write_path() {
+    for story in [steps(1), samples()] {
+        let taken: BTreeSet<&str> = story.iter().flat_map(Step::writes).map(write_path).collect();
+        assert_eq!(taken, WRITE_PATHS.iter().copied().collect());
+        assert!(story.iter().any(|step| matches!(step.deed, Deed::Wish(_))));
     }
 }
 
@@ -31,6 +112,7 @@ pub(crate) struct Story {
     steps: Vec<Step>,
     ids: u64,
     position: u64,
+    wishes: u64,
 }
 
 /// One conversation of the story and its newest sequence.
@@ -43,11 +125,13 @@ struct Thread {
 ///
 /// `rounds` times around what repeats; every round has each write path.
 pub(crate) fn steps(rounds: u32) -> Vec<Step> {
-    let mut story = Story { steps: Vec::new(), ids: 0, position: 0 };
+    let mut story = Story { steps: Vec::new(), ids: 0, position: 0, wishes: 0 };
     story.log_in();
     for round in 0..rounds {
         let mut thread = story.catch_up(round, 20);
         story.chat(&mut thread);
+        story.follow(&thread);
+        story.keep_house(&thread, round);
         story.lose_touch(&mut thread, round);
     }
     story.steps
@@ -55,10 +139,12 @@ pub(crate) fn steps(rounds: u32) -> Vec<Step> {
 
 /// Returns the beginning of the story up to the first time that every write path was taken, with short pages.
 pub(crate) fn samples() -> Vec<Step> {
-    let mut story = Story { steps: Vec::new(), ids: 0, position: 0 };
+    let mut story = Story { steps: Vec::new(), ids: 0, position: 0, wishes: 0 };
     story.log_in();
     let mut thread = story.catch_up(0, 3);
     story.chat(&mut thread);
+    story.follow(&thread);
+    story.keep_house(&thread, 0);
     story.lose_touch(&mut thread, 0);
     story.steps
 }
@@ -82,7 +168,7 @@ fn text(number: u32) -> String {
 
 impl Story {
     fn step(&mut self, what: &'static str, writes: Vec<Write>) {
-        self.steps.push(Step { what, writes });
+        self.steps.push(Step { what, deed: Deed::Write(writes) });
     }
 
     fn id<T: FromStr<Err: std::fmt::Debug>>(&mut self) -> T {
@@ -188,10 +274,10 @@ impl Story {
         self.step(what, vec![Write::Events(thread.id, vec![event]), Write::Cover(thread.id, at)]);
     }
 
-    fn accept(&mut self, what: &'static str, intent: Intent) -> OutboxEntry {
+    fn entry(&mut self, token: ClientToken, intent: Intent) -> OutboxEntry {
         self.position += 1;
-        let entry = OutboxEntry {
-            token: self.id(),
+        OutboxEntry {
+            token,
             position: self.position,
             intent,
             state: OutboxState::Queued,
@@ -200,7 +286,12 @@ impl Story {
             queued_at: Timestamp(1_700_000_000),
             settlement: None,
             error: None,
-        };
+        }
+    }
+
+    fn accept(&mut self, what: &'static str, intent: Intent) -> OutboxEntry {
+        let token = self.id();
+        let entry = self.entry(token, intent);
         self.step(what, vec![Write::Outbox(entry.clone())]);
         entry
     }
@@ -287,6 +378,52 @@ impl Story {
         self.step("taken back", vec![Write::OutboxForget(entry.token)]);
     }
 
+    /// A process that follows wishes for something; returns the number of the wish.
+    fn wish(&mut self, what: &'static str, token: ClientToken, kind: WishKind) -> u64 {
+        self.wishes += 1;
+        let wish = Wish { token, kind, wished_at: Timestamp(1_700_000_000) };
+        self.steps.push(Step { what, deed: Deed::Wish(vec![wish]) });
+        self.wishes
+    }
+
+    /// What other processes want: a message, and to have it back. The one that syncs takes both over.
+    fn follow(&mut self, thread: &Thread) {
+        let token: ClientToken = self.id();
+        let intent = Intent::SendMessage { conversation: thread.id, text: text(3), payload: None };
+        let number = self.wish("message wished", token, WishKind::Submit(intent.clone()));
+        let entry = self.entry(token, intent);
+        let accepted = Write::WishAnswered(number, WishAnswer::Accepted(token));
+        self.step("wish taken over", vec![Write::Outbox(entry), accepted]);
+        let number = self.wish("taking back wished", token, WishKind::Cancel);
+        let done = Write::WishAnswered(number, WishAnswer::Done);
+        self.step("wish carried out", vec![Write::OutboxForget(token), done]);
+        let number = self.wish("trying again wished", token, WishKind::Retry);
+        self.step("wish refused", vec![Write::WishAnswered(number, WishAnswer::Refused)]);
+    }
+
+    /// Everything that is neither history nor outbox, and what a repair does.
+    fn keep_house(&mut self, thread: &Thread, round: u32) {
+        let token = PushToken { token: Secret::new(format!("push token {round}")), wanted: true };
+        self.step("push token registered", vec![Write::PushToken(token.clone())]);
+        self.step("push token not wanted", vec![Write::PushToken(PushToken { wanted: false, ..token.clone() })]);
+        self.step("push token forgotten", vec![Write::PushTokenForget(token.token)]);
+        self.step("followed users listed", vec![Write::Subscriptions([OWN, OTHER].map(user).to_vec())]);
+        self.step("user followed", vec![Write::Subscribed(vec![user(9)])]);
+        self.step("users no longer followed", vec![Write::Unsubscribed([OWN, OTHER].map(user).to_vec())]);
+        let public: Vec<ConversationId> = (0..3).map(|_| self.id()).collect();
+        self.step("public conversations listed", vec![Write::PublicConversations(public)]);
+        let policy = Some(HistoryPolicy::Newest(50 + round));
+        self.step("history policy of its own", vec![Write::History(thread.id, policy)]);
+        self.step("history policy of all", vec![Write::History(thread.id, None)]);
+        let cursor = HeadsCursor {
+            server_url: "wss://127.0.0.1/platform".to_owned(),
+            cursor: format!("c0ffee:{}", 100 + round),
+        };
+        self.step("heads cursor", vec![Write::HeadsCursor(cursor)]);
+        self.step("whole", vec![Write::WholeAt(Timestamp(1_700_000_000 + i64::from(round)))]);
+        self.step("made anew", vec![Write::Rebuild(thread.id)]);
+    }
+
     /// Events far ahead, holes, a description that changes, and the end of a membership.
     fn lose_touch(&mut self, thread: &mut Thread, round: u32) {
         let behind = thread.head;
@@ -323,7 +460,7 @@ impl Story {
 /// Returns the tokens of the entries that a store must hold after these steps, and no others.
 pub(crate) fn tokens_after<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec<ClientToken> {
     let mut held = Vec::new();
-    for write in steps.into_iter().flat_map(|step| &step.writes) {
+    for write in steps.into_iter().flat_map(Step::writes) {
         match write {
             Write::Outbox(entry) if !held.contains(&entry.token) => held.push(entry.token),
             Write::OutboxForget(token) => held.retain(|other| other != token),

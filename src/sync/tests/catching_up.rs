@@ -1,6 +1,8 @@
 //! Heads, ranges, gaps and holes, frame by frame.
 
 use super::*;
+use crate::model::{Membership, Ranges};
+use crate::sync::SavedConversation;
 
 #[test]
 fn an_event_is_stored_before_it_is_shown() {
@@ -72,12 +74,9 @@ fn an_incomplete_answer_of_a_foreign_server_covers_only_what_came() {
         };
         assert!(shell.push(Some(request), push).is_empty(), "the number of frames is not believed");
     }
-    let mut outputs = Vec::new();
-    while !ranges(&outputs).iter().any(|(id, ..)| *id != request) {
-        // The peer lives; only this answer does not come.
-        shell.give(Input::Noise(shell.link()));
-        outputs = shell.wait();
-    }
+    // The peer lives; only this answer does not come.
+    let again = |outputs: &[Output]| ranges(outputs).iter().any(|(id, ..)| *id != request);
+    let outputs = shell.live_until(Duration::from_secs(60), again);
     assert_eq!(ranges(&outputs).iter().map(|(_, from, to)| (*from, *to)).collect::<Vec<_>>(), [(4, 4)]);
 }
 
@@ -227,17 +226,42 @@ fn what_is_uncertain_is_searched_for_below_the_policy() {
     let first = sends(&shell.send_text(1))[0];
     shell.lose_link();
     shell.come_up(false, 10);
-    let mut outputs = Vec::new();
-    while !requests(&outputs).iter().any(|(_, body)| matches!(body, Request::GetConversations(_))) {
-        shell.give(Input::Noise(shell.link()));
-        outputs = shell.wait();
-    }
+    let outputs = shell.live_until(Duration::from_secs(90), asks_heads);
     let (look, _) = requests(&outputs).remove(0);
     let push = Push::Conversation { header: header(Action::GetConversations), conversation: described(ROOM, 12) };
     let outputs = shell.push(Some(look), push);
     assert_eq!(asked(&outputs), [(1, 12)]);
     let outputs = shell.answer_range(ranges(&outputs)[0].0, 1, 12, &[]);
     assert_eq!(sends(&outputs), [first], "absent: sent again");
+}
+
+/// L-10: whoever has left is shown less than there is. That is no hole, for they may come back and see it.
+#[test]
+fn what_somebody_outside_is_not_shown_is_fetched_when_they_come_back() {
+    let left = SavedConversation {
+        id: conversation(ROOM),
+        head: Sequence(10),
+        described_at: Sequence(10),
+        membership: Membership::Left,
+        uber: false,
+        coverage: Ranges::from_iter(SequenceRange::new(Sequence(1), Sequence(5))),
+        last_activity: Timestamp(1),
+        own_read: Sequence::ZERO,
+        history: None,
+    };
+    let mut shell = Shell::restore(SavedState { conversations: vec![left], ..saved() });
+    shell.connect(true);
+    let outputs = shell.rpc(ServerRpc::LoggedIn { display_name: String::new(), connection: None, tokens: None });
+    let own_user = requests(&outputs).remove(0).0;
+    let outputs = shell.tell_own_user_of(own_user, &[], &[ROOM]);
+    let (request, ..) = ranges(&outputs)[0];
+    assert_eq!(asked(&outputs), [(6, 10)]);
+    let outputs = shell.answer_range(request, 6, 7, &[]);
+    assert_eq!((covered(&outputs), holes(&outputs)), (vec![(6, 7)], vec![]));
+    assert_eq!(asked(&outputs), [], "not asked for again as long as nothing changes");
+
+    let back = Push::Conversation { header: header(Action::GetConversations), conversation: described(ROOM, 11) };
+    assert_eq!(asked(&shell.push(None, back)), [(8, 11)]);
 }
 
 /// L-2, L-5: an application may ask for more than there is; what lies beyond the head is no part of the answer.

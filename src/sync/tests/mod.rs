@@ -5,6 +5,7 @@ mod catching_up;
 mod heads;
 mod link;
 mod outbox;
+mod scale;
 mod session;
 mod wishes;
 mod writes;
@@ -141,6 +142,19 @@ impl Shell {
         }
     }
 
+    /// As [`Shell::wait_for`], on a link whose peer shows that it lives.
+    fn live_until(&mut self, limit: Duration, found: impl Fn(&[Output]) -> bool) -> Vec<Output> {
+        let end = self.now.after(limit);
+        loop {
+            let mut outputs = self.give(Input::Noise(self.link()));
+            outputs.extend(self.wait());
+            assert!(self.now <= end, "not within {limit:?}");
+            if found(&outputs) {
+                return outputs;
+            }
+        }
+    }
+
     fn link(&self) -> LinkId {
         self.link.expect("a link")
     }
@@ -201,11 +215,15 @@ impl Shell {
     }
 
     fn tell_own_user(&mut self, request: RequestId, conversations: &[u128]) -> Vec<Output> {
+        self.tell_own_user_of(request, conversations, &[])
+    }
+
+    fn tell_own_user_of(&mut self, request: RequestId, conversations: &[u128], left: &[u128]) -> Vec<Output> {
         let private = PrivateUser {
             custom_data: RawJson::empty_object(),
             notifications: Vec::new(),
             conversations: conversations.iter().map(|n| conversation(*n)).collect(),
-            left_conversations: Vec::new(),
+            left_conversations: left.iter().map(|n| conversation(*n)).collect(),
         };
         let user = User {
             id: me(),
@@ -271,6 +289,11 @@ fn answers(outputs: &[Output]) -> Vec<Result<Reply, Refusal>> {
         _ => None,
     });
     answers.collect()
+}
+
+/// Returns whether heads are asked for.
+fn asks_heads(outputs: &[Output]) -> bool {
+    requests(outputs).iter().any(|(_, body)| matches!(body, Request::GetConversations(_)))
 }
 
 fn sends(outputs: &[Output]) -> Vec<RequestId> {

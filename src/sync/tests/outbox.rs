@@ -68,12 +68,10 @@ fn what_is_uncertain_is_looked_for_before_it_is_sent_again_to_a_foreign_server()
     let lost_at = shell.now;
     shell.lose_link();
     shell.come_up(false, 0);
-    let mut outputs = Vec::new();
-    while !requests(&outputs).iter().any(|(_, body)| matches!(body, Request::GetConversations(_))) {
-        shell.give(Input::Noise(shell.link()));
-        outputs = shell.wait();
-        assert_eq!(sends(&outputs), [], "nothing is sent before the look");
-    }
+    let outputs = shell.live_until(Duration::from_secs(90), |outputs| {
+        assert_eq!(sends(outputs), [], "nothing is sent before the look");
+        asks_heads(outputs)
+    });
     assert!(shell.now.since(lost_at) >= Settings::default().quarantine);
     let (look, _) = requests(&outputs).remove(0);
     let push = Push::Conversation { header: header(Action::GetConversations), conversation: described(ROOM, 2) };
@@ -82,6 +80,37 @@ fn what_is_uncertain_is_looked_for_before_it_is_sent_again_to_a_foreign_server()
     let (request, ..) = ranges(&outputs)[0];
     let outputs = shell.answer_range(request, 1, 2, &[]);
     assert_eq!(sends(&outputs), [first], "absent: sent again with the same id");
+}
+
+/// R-21, O-1: what was learnt of the head on a link that is gone decides nothing: the message may have arrived above it.
+#[test]
+fn a_head_that_was_asked_for_on_an_earlier_link_does_not_decide() {
+    let mut shell = Shell::resume();
+    shell.come_up(false, 0);
+    shell.send_text(1);
+    shell.lose_link();
+    shell.come_up(false, 0);
+    // The quarantine passes, the head is asked for, and the link is lost before the answer.
+    shell.live_until(Duration::from_secs(90), asks_heads);
+    shell.lose_link();
+
+    shell.connect(false);
+    let outputs = shell.rpc(ServerRpc::LoggedIn { display_name: String::new(), connection: None, tokens: None });
+    let own_user = requests(&outputs).remove(0).0;
+    let outputs = shell.tell_own_user(own_user, &[ROOM]);
+    assert_eq!(sends(&outputs), [], "no head was read on this link");
+    let heads = requests(&outputs);
+    assert!(heads.iter().all(|(_, body)| matches!(body, Request::GetConversations(_))), "{heads:?}");
+    let told = |shell: &mut Shell, request| {
+        let (header, conversation) = (header(Action::GetConversations), described(ROOM, 2));
+        shell.push(Some(request), Push::Conversation { header, conversation })
+    };
+    let outputs: Vec<Output> = heads.iter().flat_map(|(request, _)| told(&mut shell, *request)).collect();
+    assert_eq!(sends(&outputs), [], "what lies below the head is not held yet");
+    assert_eq!(asked(&outputs), [(1, 2)]);
+    let outputs = shell.answer_range(ranges(&outputs)[0].0, 1, 2, &[(2, token(1))]);
+    assert_eq!(sends(&outputs), []);
+    assert!(outputs.iter().any(|output| stores_entry(output, OutboxState::Settled)));
 }
 
 /// found in history, it is settled and never sent again.
