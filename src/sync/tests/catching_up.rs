@@ -245,6 +245,7 @@ fn what_somebody_outside_is_not_shown_is_fetched_when_they_come_back() {
         membership: Membership::Left,
         uber: false,
         coverage: Ranges::from_iter(SequenceRange::new(Sequence(1), Sequence(5))),
+        holes: Ranges::new(),
         last_activity: Timestamp(1),
         own_read: Sequence::ZERO,
         history: None,
