@@ -63,6 +63,8 @@ pub(crate) struct Disk {
     marks: BTreeMap<ConversationId, Sequence>,
     users: BTreeMap<UserId, User>,
     heads_cursor: Option<HeadsCursor>,
+    /// Where the server told something else than before.
+    pub(crate) contradicted: BTreeSet<(ConversationId, Sequence)>,
 }
 
 impl Disk {
@@ -96,6 +98,7 @@ impl Disk {
                     self.add_events(id, events, tally)?;
                     touched.push(id);
                 }
+                Write::Repeated(id, events) => self.compare(id, &events, tally)?,
                 Write::Cover(id, range) => {
                     self.conversations.entry(id).or_default().coverage.insert(range);
                     touched.push(id);
@@ -113,7 +116,7 @@ impl Disk {
                     }
                 }
                 // Checked by the tests of the store; no device of the simulation has a policy or a clock.
-                Write::Rebuild(_)
+                Write::Rebuild(..)
                 | Write::History(..)
                 | Write::WholeAt(_)
                 | Write::Subscriptions(_)
@@ -171,10 +174,27 @@ impl Disk {
             if let Some(range) = SequenceRange::single(event.sequence) {
                 held.known.insert(range);
             }
+            held.holes.remove(event.sequence);
             held.take_message(id, &event, tally)?;
             let at = event.sequence;
             let is_new = event.conversation == id && held.events.insert(at, event).is_none();
             tally.holds("L-1", is_new, || format!("{id} got an event at {at} that it held, or another's"))?;
+        }
+        Ok(())
+    }
+
+    /// Another telling is of something held, which stays; that it says something else is seen.
+    fn compare(&mut self, id: ConversationId, events: &[Event], tally: &mut Tally) -> Result<(), String> {
+        let held = self.conversations.entry(id).or_default();
+        for event in events {
+            let kept = held.events.get(&event.sequence);
+            let at = event.sequence;
+            let kept = kept.ok_or_else(|| format!("L-1: {id} was told of {at} again, which it does not hold"))?;
+            if kept.contradicted_by(event).is_some() {
+                tally.strike("contradiction");
+                self.contradicted.insert((id, at));
+            }
+            tally.holds("L-1", true, String::new)?;
         }
         Ok(())
     }
@@ -190,6 +210,7 @@ impl Disk {
             membership: held.membership,
             uber: held.description.as_ref().is_some_and(|described| described.uber),
             coverage: held.coverage.clone(),
+            holes: held.holes.clone(),
             last_activity: held.last_activity,
             own_read: self.marks.get(id).copied().unwrap_or_default(),
             history: None,
