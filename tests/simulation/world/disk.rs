@@ -80,7 +80,12 @@ impl Disk {
         let (mut touched, mut entries) = (Vec::new(), Vec::new());
         for write in writes {
             match write {
-                Write::Session(session) => self.session = Some(session),
+                Write::Session(session) => {
+                    if own_id(&self.session) != session.user_id {
+                        entries.extend(self.outbox.keys());
+                    }
+                    self.session = Some(session);
+                }
                 // No device of these worlds registers one.
                 Write::PushToken(_) | Write::PushTokenForget(_) => {}
                 Write::User(user) => {
@@ -162,7 +167,10 @@ impl Disk {
         let held = entry.intent.conversation().and_then(|id| self.conversations.get(&id));
         let both = held.is_some_and(|held| held.ours.contains_key(&token));
         tally.holds("O-2", !both, || format!("{token:?} is held, and waited for"))?;
-        if let Intent::MarkAsRead { conversation, sequence } = entry.intent {
+        // Before the server has told who the user is, nobody knows whose mark it is.
+        if let Intent::MarkAsRead { conversation, sequence } = entry.intent
+            && own_id(&self.session).is_some()
+        {
             let shown = self.marks.get(&conversation).copied().unwrap_or_default();
             tally.holds("M-5", shown >= sequence, || format!("{sequence} was read, {shown} is shown"))?;
         }
