@@ -19,7 +19,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
-use workload::{Page, median, pages, size, timed};
+use workload::{CONVERSATIONS, Page, median, pages, size, timed};
 
 /// How many rounds; the median of each side counts.
 const ROUNDS: usize = 5;
@@ -29,8 +29,8 @@ const PAGES_A_TRANSACTION: usize = 10;
 fn main() {
     scripted::serve_if_asked();
     let wanted = size(200_000);
-    let (mut server, address) = scripted::start(wanted);
-    let pages = pages(wanted);
+    let (mut server, address) = scripted::start(wanted, CONVERSATIONS);
+    let pages = pages(wanted, CONVERSATIONS);
     let events: usize = pages.iter().map(|page| page.events.len()).sum();
     let mut applied = Vec::new();
     let mut raw = Vec::new();

@@ -12,14 +12,14 @@ use rusqlite::{Connection, params};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
-use workload::{Page, median, pages, size, timed};
+use workload::{CONVERSATIONS, Page, median, pages, size, timed};
 
 /// After each page: that of a busy live link.
 const REST: Duration = Duration::from_millis(2);
 
 fn main() {
     let folder = tempfile::tempdir().expect("a folder for files");
-    let pages = pages(size(100_000));
+    let pages = pages(size(100_000), CONVERSATIONS);
     let store = Store::open(folder.path().join("store.db")).expect("a new store");
     let mut bare = open_bare(&folder.path().join("bare.db"));
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());

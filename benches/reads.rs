@@ -11,7 +11,7 @@ use backscroll::store::{Store, Window};
 use rusqlite::{Connection, OpenFlags};
 use std::hint::black_box;
 use std::path::Path;
-use workload::{Page, median, pages, size, timed};
+use workload::{CONVERSATIONS, Page, median, pages, size, timed};
 
 /// How often each is asked.
 const TIMES: usize = 400;
@@ -19,7 +19,7 @@ const TIMES: usize = 400;
 fn main() {
     let folder = tempfile::tempdir().expect("a folder for files");
     let path = folder.path().join("store.db");
-    let pages = pages(size(200_000));
+    let pages = pages(size(200_000), CONVERSATIONS);
     let store = Store::open(&path).expect("a new store");
     for part in pages.chunks(10) {
         store.write(part.iter().flat_map(Page::writes).collect()).wait().expect("room on the disk");

@@ -33,17 +33,19 @@ type Frame = (String, String);
 /// Runs the server and never returns, if that is what this process was started for.
 pub(crate) fn serve_if_asked() {
     let mut words = std::env::args().skip_while(|word| word != ARGUMENT).skip(1);
-    let Some(events) = words.next().and_then(|word| word.parse().ok()) else { return };
+    let mut number = || words.next().and_then(|word| word.parse().ok());
+    let Some((events, conversations)) = number().zip(number()) else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(serve(events));
+    runtime.block_on(serve(events, conversations));
     std::process::exit(0);
 }
 
 /// Starts the server in a process of its own.
-pub(crate) fn start(events: usize) -> (Child, SocketAddr) {
+pub(crate) fn start(events: usize, conversations: usize) -> (Child, SocketAddr) {
     let program = std::env::current_exe().expect("this program");
-    let mut child =
-        Command::new(program).args([ARGUMENT, &events.to_string()]).stdout(Stdio::piped()).spawn().expect("a child");
+    let mut command = Command::new(program);
+    command.args([ARGUMENT, &events.to_string(), &conversations.to_string()]);
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("a child");
     let mut line = String::new();
     BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("its address");
     (child, line.trim().parse().expect("an address"))
@@ -64,9 +66,9 @@ fn frame(push: Push) -> Frame {
     (before.to_owned(), behind.to_owned())
 }
 
-async fn serve(events: usize) {
+async fn serve(events: usize, conversations: usize) {
     let mut history: BTreeMap<ConversationId, BTreeMap<Sequence, Frame>> = BTreeMap::new();
-    for page in pages(events) {
+    for page in pages(events, conversations) {
         let answer = history.entry(page.conversation).or_default();
         for event in page.events {
             // No number of frames: how many an answer has depends on what is asked, and these are written beforehand.

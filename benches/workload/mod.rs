@@ -1,5 +1,5 @@
-//! A history like those people have, the same for every round: a thousand conversations of Zipf sizes,
-//! told in pages of up to a hundred, the newest of each conversation first, conversations interleaved at random.
+//! A history like those people have, the same for every round: conversations of Zipf sizes, told in pages of up to a
+//! hundred, the newest of each conversation first, conversations interleaved at random.
 
 use backscroll::model::{
     Action, ConversationId, Event, EventBody, MessageContent, MessageId, RawJson, Sequence, SequenceRange, Timestamp,
@@ -10,8 +10,8 @@ use std::env;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// How many conversations there are.
-const CONVERSATIONS: usize = 1_000;
+/// How many conversations there are, where nothing else is said.
+pub(crate) const CONVERSATIONS: usize = 1_000;
 /// How many events a page has at most; what the protocol allows.
 const PAGE: usize = 100;
 
@@ -38,13 +38,14 @@ pub(crate) fn size(default: usize) -> usize {
     env::var("EVENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// Makes pages of `events` in all: 88 % births, 10 % edits and 2 % removals of recent messages.
-pub(crate) fn pages(events: usize) -> Vec<Page> {
+/// Makes pages of about `events` in all, at least one a conversation: 88 % births, 10 % edits and 2 % removals of recent
+/// messages.
+pub(crate) fn pages(events: usize, conversations: usize) -> Vec<Page> {
     let mut random = fastrand::Rng::with_seed(7);
-    let weight: f64 = (1..=CONVERSATIONS).map(|rank| 1.0 / rank as f64).sum();
+    let weight: f64 = (1..=conversations).map(|rank| 1.0 / rank as f64).sum();
     let mut histories: Vec<Vec<Page>> = Vec::new();
     let mut turns = Vec::new();
-    for rank in 1..=CONVERSATIONS {
+    for rank in 1..=conversations {
         let length = (events as f64 / rank as f64 / weight).ceil() as u32;
         let conversation = ConversationId::from_uuid(uuid(&mut random));
         let history = history(&mut random, conversation, length);

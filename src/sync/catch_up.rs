@@ -3,9 +3,7 @@
 //! A frame is an event first and an answer second: what it says is stored before anybody waits for it.
 
 use super::core::{Core, timed_out};
-use super::ledger::{Track, UBER_ATTEMPTS};
-use super::link::Phase;
-use super::outbox::{Lane, Look};
+use super::ledger::UBER_ATTEMPTS;
 use super::pending::{Purpose, Range};
 use super::{HoleReason, Refusal, Reply, Signal, Write};
 use crate::model::{
@@ -355,73 +353,6 @@ impl Core {
                     self.set_membership(id, Membership::Removed);
                 }
             }
-        }
-    }
-
-    /// Moves the search for uncertain entries on, as far as it can go now.
-    pub(super) fn look_for_uncertain(&mut self) {
-        if self.link.phase != Phase::Ready {
-            return;
-        }
-        for (lane, look) in self.outbox.looks() {
-            if self.idempotent {
-                // Whatever is sent twice is done once: no need to look.
-                self.send_again(lane);
-                continue;
-            }
-            match look {
-                Look::Quarantine(until) if until <= self.now => self.begin_look(lane),
-                Look::AskHead => self.begin_look(lane),
-                Look::CatchUp if self.is_decisive(lane) => self.send_again(lane),
-                Look::Quarantine(_) | Look::Asked | Look::CatchUp => {}
-            }
-        }
-    }
-
-    fn begin_look(&mut self, lane: Lane) {
-        if !self.knows_own_user {
-            self.outbox.set_look(lane, Look::AskHead);
-            return;
-        }
-        self.outbox.set_look(lane, Look::Asked);
-        match lane {
-            // One that was made would be in the list, with our token in it.
-            Lane::Conversation(id) if self.outbox.is_provisional(id) => self.wants_own_user = true,
-            Lane::Conversation(id) => self.ask_one_head(id, true),
-            // Whatever is about the user alone may be done again: no trace of it is to be found.
-            Lane::User => self.send_again(lane),
-        }
-    }
-
-    /// The list of conversations was read anew: new ones that are ours would be in it.
-    pub(super) fn own_user_known(&mut self) {
-        for (lane, _) in self.outbox.looks() {
-            if let Lane::Conversation(id) = lane
-                && self.outbox.is_provisional(id)
-            {
-                self.outbox.advance_look(lane, Look::Asked, Look::CatchUp);
-            }
-        }
-    }
-
-    /// Returns whether everything is held that could show the entry to be done.
-    fn is_decisive(&self, lane: Lane) -> bool {
-        match lane {
-            Lane::Conversation(id) if self.outbox.is_provisional(id) => {
-                self.ledger.heads_waiting() == 0
-                    && !self.pending.awaits_heads()
-                    && self.ledger.iter().all(|(_, track)| track.compared || track.membership != Membership::Member)
-            }
-            // Somebody who was removed meanwhile may have written before: what can still be read is read, or a message
-            // that arrived would be told to have failed. Where nothing can be read the refusal will tell.
-            Lane::Conversation(id) => self.ledger.get(id).is_none_or(Track::is_searched),
-            Lane::User => true,
-        }
-    }
-
-    fn send_again(&mut self, lane: Lane) {
-        for entry in self.outbox.send_again(lane) {
-            self.record(entry);
         }
     }
 }

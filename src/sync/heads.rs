@@ -5,12 +5,11 @@
 //! that was stored by then, so it is kept behind all of that, and is no use with any other server.
 
 use super::core::Core;
-use super::outbox::{Lane, Look};
+use super::outbox::Lane;
 use super::pending::{Heads, Purpose};
+use super::searching::Look;
 use super::{HeadsCursor, Write};
-use crate::model::{
-    Conversation, ConversationId, ErrorClass, ErrorCode, Membership, RequestId, Sequence, SequenceRange,
-};
+use crate::model::{Conversation, ConversationId, ErrorClass, ErrorCode, Membership, RequestId};
 use crate::protocol::{CONVERSATIONS_MAX, CURSOR_BYTES_MAX, Head, Request};
 use std::collections::BTreeSet;
 
@@ -99,7 +98,7 @@ impl Core {
     /// No answer, or a refusal: heads are compared one by one, as with any other server.
     pub(super) fn heads_since_failed(&mut self) {
         self.since.link_lost();
-        let members = self.members();
+        let members: Vec<ConversationId> = self.ledger.members_behind(None).collect();
         self.compare_heads(members);
     }
 
@@ -124,10 +123,6 @@ impl Core {
         }
     }
 
-    fn members(&self) -> Vec<ConversationId> {
-        self.ledger.iter().filter(|(_, track)| track.membership == Membership::Member).map(|(id, _)| id).collect()
-    }
-
     /// An event lost at the tail leaves no gap to see: heads are read again from time to time, thirty
     /// conversations at a time, so that a long list costs no more than a short one.
     pub(super) fn check_tails(&mut self) {
@@ -140,10 +135,8 @@ impl Core {
         }
         // What moved is learnt at once where there is a cursor; that a conversation is gone, only from itself.
         self.since.wanted = self.since.announced;
-        let members = self.members();
-        let from = self.tail_check_from.map_or(0, |from| members.partition_point(|id| *id <= from));
         let round: Vec<ConversationId> =
-            members[from..].iter().chain(&members[..from]).take(CONVERSATIONS_MAX).copied().collect();
+            self.ledger.members_behind(self.tail_check_from).take(CONVERSATIONS_MAX).collect();
         self.tail_check_from = round.last().copied();
         self.compare_heads(round);
     }
@@ -163,15 +156,6 @@ impl Core {
             && let Some(Purpose::Heads(heads)) = self.pending.remove(request)
         {
             self.heads_answered(heads, true);
-        }
-    }
-
-    /// The head is known, or will not be told: history up to it is searched for what is uncertain, whatever the policy wants.
-    fn search(&mut self, id: ConversationId) {
-        let searched = self.outbox.advance_look(Lane::Conversation(id), Look::Asked, Look::CatchUp);
-        let head = self.ledger.get(id).map_or(Sequence::ZERO, |track| track.head);
-        if let Some(whole) = SequenceRange::new(Sequence::FIRST, head).filter(|_| searched) {
-            self.ledger.await_range(id, whole);
         }
     }
 

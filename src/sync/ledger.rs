@@ -15,6 +15,7 @@ use fastrand::Rng;
 use std::cmp::Reverse;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::Duration;
 
 /// Delays between attempts at a range that stays incomplete or is refused for now.
@@ -121,6 +122,18 @@ impl Track {
         !self.may_ask() || self.awaited_gaps().next().is_none()
     }
 
+    /// Returns whether anything is under way, waited for or refused, which a link takes with it.
+    fn is_marked(&self) -> bool {
+        self.uncompared
+            || self.refused
+            || self.is_resting()
+            || !(self.asked.is_empty() && self.awaited.is_empty() && self.withheld.is_empty())
+    }
+
+    fn lacks_comparison(&self) -> bool {
+        self.membership == Membership::Member && !self.compared
+    }
+
     /// Returns whether an answer was lacking lately, and the next attempt is put off.
     pub(super) fn is_resting(&self) -> bool {
         self.rest_until > Uptime::default()
@@ -193,6 +206,10 @@ pub(super) struct Ledger {
     comparing: BTreeSet<Turn>,
     /// Conversations that wait before they are asked about again.
     resting: BTreeSet<(Uptime, ConversationId)>,
+    /// Conversations of which nothing awaited is left to ask for since lately.
+    searched: BTreeSet<ConversationId>,
+    /// Conversations the user is in whose heads were not compared on the present link.
+    not_compared: BTreeSet<ConversationId>,
     /// On screen, in the order the application gave.
     focus: Vec<ConversationId>,
     missing: u64,
@@ -235,6 +252,7 @@ impl Ledger {
     pub(super) fn ensure(&mut self, id: ConversationId, membership: Membership) -> bool {
         let Entry::Vacant(unknown) = self.tracks.entry(id) else { return false };
         unknown.insert(Track::new(membership, self.history));
+        self.change(id, |_| {});
         true
     }
 
@@ -243,7 +261,7 @@ impl Ledger {
     /// An unknown conversation is left alone.
     pub(super) fn change(&mut self, id: ConversationId, change: impl FnOnce(&mut Track)) {
         let Some(track) = self.tracks.get_mut(&id) else { return };
-        let before = track.turn(id);
+        let (before, was_searched) = (track.turn(id), track.is_searched());
         self.wanting.remove(&before);
         self.comparing.remove(&before);
         self.resting.remove(&(track.rest_until, id));
@@ -258,6 +276,14 @@ impl Ledger {
             } else {
                 self.wanting.insert(turn);
             }
+        }
+        if !was_searched && track.is_searched() {
+            self.searched.insert(id);
+        }
+        if track.lacks_comparison() {
+            self.not_compared.insert(id);
+        } else {
+            self.not_compared.remove(&id);
         }
         let missing = track.missing();
         self.missing = (self.missing + missing).saturating_sub(track.counted);
@@ -307,6 +333,25 @@ impl Ledger {
         for (id, track) in &mut self.tracks {
             track.compared |= !but.contains(id) && !track.uncompared;
         }
+        self.not_compared.retain(|id| self.tracks.get(id).is_some_and(Track::lacks_comparison));
+    }
+
+    /// Returns whether the head of every conversation the user is in was compared on the present link.
+    pub(super) fn is_compared(&self) -> bool {
+        self.not_compared.is_empty()
+    }
+
+    /// Takes out the conversations in which the last of what somebody waited for came, or turned out not to come.
+    pub(super) fn take_searched(&mut self) -> BTreeSet<ConversationId> {
+        std::mem::take(&mut self.searched)
+    }
+
+    /// Yields the conversations the user is in, once round from behind this one.
+    pub(super) fn members_behind(&self, from: Option<ConversationId>) -> impl Iterator<Item = ConversationId> {
+        let behind = (from.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let before = from.map(|from| self.tracks.range(..=from));
+        let round = self.tracks.range(behind).chain(before.into_iter().flatten());
+        round.filter(|(_, track)| track.membership == Membership::Member).map(|(id, _)| *id)
     }
 
     /// Returns how many heads wait to be compared.
@@ -411,18 +456,22 @@ impl Ledger {
 
     /// The link is gone: nothing is under way or waited for, no head is compared, nothing rests.
     pub(super) fn link_lost(&mut self) {
-        let ids: Vec<ConversationId> = self.tracks.keys().copied().collect();
-        for id in ids {
+        // A dial that fails costs a glance at each: only what the link left its marks on is put in its place anew.
+        self.tracks.values_mut().for_each(|track| track.compared = false);
+        let marked: Vec<ConversationId> =
+            self.tracks.iter().filter(|(_, track)| track.is_marked()).map(|(id, _)| *id).collect();
+        for id in marked {
             self.change(id, |track| {
                 track.asked.clear();
                 track.awaited = Ranges::new();
-                track.compared = false;
                 track.uncompared = false;
                 track.refused = false;
                 track.withheld = Ranges::new();
                 track.rest_until = Uptime::default();
             });
         }
+        self.searched.clear();
+        self.not_compared = self.members_behind(None).collect();
     }
 }
 

@@ -476,7 +476,7 @@ impl Core {
                 &private.left_conversations.iter().copied().collect(),
             );
         }
-        self.own_user_known();
+        self.list_read();
         self.signal(Signal::User(user));
     }
 

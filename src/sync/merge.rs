@@ -108,10 +108,7 @@ fn remove_message(outbox: &Outbox, conversation: ConversationId, message: Messag
 
 /// Of several read marks the highest is left; zero, which makes everything unread, counts when it came last.
 fn mark_as_read(outbox: &Outbox, conversation: ConversationId, sequence: Sequence) -> Option<Merge> {
-    let (earlier, marked) = outbox.in_lane(Lane::Conversation(conversation)).rev().find_map(|entry| {
-        let Intent::MarkAsRead { sequence, .. } = entry.intent else { return None };
-        Some((entry, sequence))
-    })?;
+    let (earlier, marked) = outbox.newest_mark(conversation).zip(outbox.own_read_mark(conversation))?;
     let highest = if sequence == Sequence::ZERO { sequence } else { sequence.max(marked) };
     let changes = highest != marked;
     (!changes || cannot_have_arrived(earlier))

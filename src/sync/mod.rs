@@ -27,6 +27,7 @@ mod outbox;
 mod pace;
 mod pending;
 mod push_tokens;
+mod searching;
 mod sending;
 #[cfg(test)]
 mod tests;

@@ -9,12 +9,14 @@
 
 use super::attempt::Fact;
 use super::pace::Backoff;
+use super::searching::Look;
 use crate::model::{
     ClientToken, ConversationId, ErrorCode, Intent, MessageId, MessageKey, MessagingError, OutboxEntry, OutboxState,
     Sequence, Settlement, Uptime,
 };
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeBounds;
 use std::time::Duration;
 
 /// Delays between attempts at an entry that was refused for now.
@@ -40,29 +42,14 @@ pub(super) enum Lane {
     User,
 }
 
-/// How far the search for an uncertain entry has come, on a server that may do things twice.
-///
-/// ```text
-///   link given up ──▶ Quarantine ──▶ AskHead ──▶ Asked ──▶ CatchUp ──▶ decided: settled, or queued again
-///                          ▲            │  time over, link live   (head read, history up to it held)
-///                          └────────────┴── link lost again: frames of that link may still be processed
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
-    /// The server may still process frames of the link we gave up.
-    Quarantine(Uptime),
-    /// The head must be read anew.
-    AskHead,
-    /// It is being read.
-    Asked,
-    /// History up to the head must be held.
-    CatchUp,
-}
-
 #[derive(Clone, Debug, Default)]
 struct LaneState {
     /// Unfinished entries by position.
     entries: BTreeSet<u64>,
+    /// Those among them that name nothing which is not settled.
+    free: BTreeSet<u64>,
+    /// Read marks among them.
+    marks: BTreeSet<u64>,
     /// How many of them the server may be working on.
     under_way: usize,
     /// The one that may leave now.
@@ -71,11 +58,9 @@ struct LaneState {
     rest_until: Uptime,
     rest_since: Uptime,
     failures: u32,
-    /// What the entry at this position has to know before it may leave; `None` while that is asked for.
-    fact: Option<(u64, Option<Fact>)>,
 }
 
-/// All entries.
+/// All entries, and in ordered sets whose turn it is, so that no input looks through all of them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outbox {
     entries: BTreeMap<u64, OutboxEntry>,
@@ -85,7 +70,17 @@ pub(super) struct Outbox {
     lanes: BTreeMap<Lane, LaneState>,
     /// Positions that may leave now, one a lane.
     ready: BTreeSet<u64>,
+    /// Lanes that rest, by when they wake and by since when.
     resting: BTreeSet<(Uptime, Lane)>,
+    resting_since: BTreeSet<(Uptime, Lane)>,
+    /// Lanes that hold an uncertain entry.
+    looking: BTreeMap<Look, BTreeSet<Lane>>,
+    /// What the entry at this position of a lane has to know before it may leave; `None` while that is asked for.
+    facts: BTreeMap<Lane, (u64, Option<Fact>)>,
+    /// Positions of what the server was asked for on the present link.
+    sending: BTreeSet<u64>,
+    /// Second copies of messages that are to be removed.
+    duplicates: BTreeSet<MessageId>,
     /// Positions of what is settled, and of the settled entries that made a conversation.
     settled: BTreeSet<u64>,
     made: BTreeSet<u64>,
@@ -147,7 +142,7 @@ impl Outbox {
         let uncertain: Vec<Lane> =
             outbox.unfinished().filter(|entry| entry.state == OutboxState::Uncertain).map(lane_of).collect();
         for lane in uncertain {
-            outbox.set_look(lane, Look::Quarantine(quarantine_until));
+            outbox.set_look(lane, Some(Look::Quarantine(quarantine_until)));
         }
         outbox
     }
@@ -157,8 +152,11 @@ impl Outbox {
         let lane = lane_of(&entry);
         let position = entry.position;
         let (unfinished, under_way) = (is_unfinished(entry.state), is_under_way(entry.state));
+        let (token, holds) = (entry.token, entry.state != OutboxState::Settled);
+        let before = self.take(token);
+        let held = before.as_ref().is_some_and(|before| before.state != OutboxState::Settled);
         // A replaced one may have stood elsewhere: in another lane, or at another place.
-        if let Some(before) = self.take(entry.token)
+        if let Some(before) = before
             && lane_of(&before) != lane
         {
             self.refresh(lane_of(&before));
@@ -175,19 +173,36 @@ impl Outbox {
                 self.settled.insert(position)
             };
         }
-        self.entries.insert(position, entry);
+        if entry.state == OutboxState::Sending {
+            self.sending.insert(position);
+        }
+        if let Intent::RemoveDuplicate { message, .. } = entry.intent {
+            self.duplicates.insert(message);
+        }
         if unfinished {
+            let is_free = !self.is_held(&entry);
             let state = self.lanes.entry(lane).or_default();
             state.entries.insert(position);
             state.under_way += usize::from(under_way);
+            if is_free {
+                state.free.insert(position);
+            }
+            if matches!(entry.intent, Intent::MarkAsRead { .. }) {
+                state.marks.insert(position);
+            }
         }
+        self.entries.insert(position, entry);
         self.refresh(lane);
+        if holds != held {
+            self.hold_anew(token);
+        }
     }
 
     /// Forgets an entry.
     pub(super) fn forget(&mut self, token: ClientToken) -> Option<OutboxEntry> {
         let entry = self.take(token)?;
         self.refresh(lane_of(&entry));
+        self.hold_anew(token);
         Some(entry)
     }
 
@@ -205,8 +220,14 @@ impl Outbox {
         }
         self.settled.remove(&position);
         self.made.remove(&position);
+        self.sending.remove(&position);
+        if let Intent::RemoveDuplicate { message, .. } = entry.intent {
+            self.duplicates.remove(&message);
+        }
         if let Some(state) = self.lanes.get_mut(&lane_of(&entry)) {
             state.entries.remove(&position);
+            state.free.remove(&position);
+            state.marks.remove(&position);
             state.under_way -= usize::from(is_under_way(entry.state));
         }
         Some(entry)
@@ -215,6 +236,21 @@ impl Outbox {
     /// Returns whether an entry names one that is not settled, be it under way or set aside.
     fn is_held(&self, entry: &OutboxEntry) -> bool {
         named_by(entry).any(|token| self.get(token).is_some_and(|named| named.state != OutboxState::Settled))
+    }
+
+    /// An entry came to be or came to an end: those that name it are held from now on, or no more.
+    fn hold_anew(&mut self, named: ClientToken) {
+        for position in self.waiting_for.get(&named).cloned().unwrap_or_default() {
+            let Some(entry) = self.entries.get(&position).filter(|entry| is_unfinished(entry.state)) else { continue };
+            let (lane, held) = (lane_of(entry), self.is_held(entry));
+            let Some(state) = self.lanes.get_mut(&lane) else { continue };
+            if held {
+                state.free.remove(&position);
+            } else {
+                state.free.insert(position);
+            }
+            self.refresh(lane);
+        }
     }
 
     /// Returns those that name an entry, in the order of acceptance.
@@ -226,21 +262,23 @@ impl Outbox {
     /// Finds out anew which entry of a lane may leave now.
     fn refresh(&mut self, lane: Lane) {
         let Some(state) = self.lanes.get(&lane) else { return };
-        let first = state.entries.iter().filter_map(|position| self.entries.get(position));
-        let first = first.into_iter().find(|entry| !self.is_held(entry)).map(|entry| (entry.position, entry.state));
+        let first = state.free.first().and_then(|position| self.entries.get(position));
+        let first = first.map(|entry| (entry.position, entry.state));
         let Some(state) = self.lanes.get_mut(&lane) else { return };
         if let Some(position) = state.ready.take() {
             self.ready.remove(&position);
         }
         if state.entries.is_empty() {
-            self.resting.remove(&(state.rest_until, lane));
+            self.set_look(lane, None);
+            self.end_rest(lane);
+            self.facts.remove(&lane);
             self.lanes.remove(&lane);
             return;
         }
-        if state.fact.as_ref().is_some_and(|(position, _)| first.is_none_or(|(first, _)| first != *position)) {
-            state.fact = None;
+        if self.facts.get(&lane).is_some_and(|(position, _)| first.is_none_or(|(first, _)| first != *position)) {
+            self.facts.remove(&lane);
         }
-        let waits_for_fact = matches!(state.fact, Some((_, None)));
+        let waits_for_fact = matches!(self.facts.get(&lane), Some((_, None)));
         if let Some((position, OutboxState::Queued)) = first
             && state.under_way == 0
             && state.rest_until == Uptime::default()
@@ -260,6 +298,7 @@ impl Outbox {
         self.entries.get(self.by_token.get(&token)?)
     }
 
+    /// Yields all unfinished entries, by lane.
     pub(super) fn unfinished(&self) -> impl Iterator<Item = &OutboxEntry> {
         self.lanes.keys().flat_map(|lane| self.in_lane(*lane))
     }
@@ -286,13 +325,16 @@ impl Outbox {
         self.get(conversation.maker()).is_some_and(|maker| maker.state != OutboxState::Settled)
     }
 
+    /// Returns the newest entry that sets the user's own read mark in this conversation.
+    pub(super) fn newest_mark(&self, conversation: ConversationId) -> Option<&OutboxEntry> {
+        let state = self.lanes.get(&Lane::Conversation(conversation))?;
+        self.entries.get(state.marks.last()?)
+    }
+
     /// Returns the user's own read mark that is on its way in this conversation.
     pub(super) fn own_read_mark(&self, conversation: ConversationId) -> Option<Sequence> {
-        let mut marks = self.in_lane(Lane::Conversation(conversation)).filter_map(|entry| {
-            let Intent::MarkAsRead { sequence, .. } = entry.intent else { return None };
-            Some(sequence)
-        });
-        marks.next_back()
+        let Intent::MarkAsRead { sequence, .. } = self.newest_mark(conversation)?.intent else { return None };
+        Some(sequence)
     }
 
     /// Returns all of the user's own read marks that are on their way; of one conversation the last.
@@ -306,16 +348,13 @@ impl Outbox {
 
     /// Returns whether a second copy of this message is being removed already.
     pub(super) fn removes_duplicate(&self, copy: MessageId) -> bool {
-        let mut wishes = self.entries.values().map(|entry| &entry.intent);
-        wishes.any(|wish| matches!(wish, Intent::RemoveDuplicate { message, .. } if *message == copy))
+        self.duplicates.contains(&copy)
     }
 
     /// The entry at the head of this lane waits until something is known.
     pub(super) fn ask_fact(&mut self, entry: &OutboxEntry) {
         let lane = lane_of(entry);
-        if let Some(state) = self.lanes.get_mut(&lane) {
-            state.fact = Some((entry.position, None));
-        }
+        self.facts.insert(lane, (entry.position, None));
         self.refresh(lane);
     }
 
@@ -323,23 +362,23 @@ impl Outbox {
     pub(super) fn tell_fact(&mut self, token: ClientToken, fact: Fact) {
         let Some(entry) = self.get(token) else { return };
         let (lane, position) = (lane_of(entry), entry.position);
-        let waits = |state: &&mut LaneState| matches!(state.fact, Some((waiting, None)) if waiting == position);
-        if let Some(state) = self.lanes.get_mut(&lane).filter(waits) {
-            state.fact = Some((position, Some(fact)));
+        if let Some((waiting, known @ None)) = self.facts.get_mut(&lane)
+            && *waiting == position
+        {
+            *known = Some(fact);
         }
         self.refresh(lane);
     }
 
     /// Returns what this entry had to know and does.
     pub(super) fn fact(&self, entry: &OutboxEntry) -> Option<&Fact> {
-        let (position, fact) = self.lanes.get(&lane_of(entry))?.fact.as_ref()?;
+        let (position, fact) = self.facts.get(&lane_of(entry))?;
         fact.as_ref().filter(|_| *position == entry.position)
     }
 
     /// Returns whether this entry waits until something is known.
     pub(super) fn waits_for_fact(&self, entry: &OutboxEntry) -> bool {
-        let state = self.lanes.get(&lane_of(entry));
-        state.is_some_and(|state| matches!(state.fact, Some((waiting, None)) if waiting == entry.position))
+        matches!(self.facts.get(&lane_of(entry)), Some((waiting, None)) if *waiting == entry.position)
     }
 
     /// The lane of this entry rests after an answer that says "later".
@@ -351,12 +390,22 @@ impl Outbox {
             delay = backoff.fail(rng);
         }
         state.failures = state.failures.saturating_add(1);
-        self.resting.remove(&(state.rest_until, lane));
-        state.rest_since = now;
-        state.rest_until = now.after(delay);
-        state.fact = None;
-        self.resting.insert((state.rest_until, lane));
+        self.end_rest(lane);
+        self.facts.remove(&lane);
+        if let Some(state) = self.lanes.get_mut(&lane) {
+            (state.rest_since, state.rest_until) = (now, now.after(delay));
+            self.resting_since.insert((now, lane));
+            self.resting.insert((state.rest_until, lane));
+        }
         self.refresh(lane);
+    }
+
+    fn end_rest(&mut self, lane: Lane) {
+        if let Some(state) = self.lanes.get_mut(&lane) {
+            self.resting.remove(&(state.rest_until, lane));
+            self.resting_since.remove(&(state.rest_since, lane));
+            state.rest_until = Uptime::default();
+        }
     }
 
     /// Returns how often in a row the lane of this entry had to rest.
@@ -381,28 +430,25 @@ impl Outbox {
     /// Not those that were refused a moment ago: where one kind of request succeeds all the time and another never
     /// does, the second must not be tried with each success of the first.
     pub(super) fn wake_rested(&mut self, now: Uptime) {
-        let rested = |lane: &&(Uptime, Lane)| {
-            self.lanes.get(&lane.1).is_some_and(|state| now.since(state.rest_since) >= RETRY.0)
-        };
-        let lanes: Vec<Lane> = self.resting.iter().filter(rested).map(|(_, lane)| *lane).collect();
-        lanes.into_iter().for_each(|lane| self.wake_lane(lane));
+        while let Some((_, lane)) =
+            self.resting_since.first().copied().filter(|(since, _)| now.since(*since) >= RETRY.0)
+        {
+            self.wake_lane(lane);
+        }
     }
 
     /// Ends the rest of a lane.
     pub(super) fn wake_lane(&mut self, lane: Lane) {
-        if let Some(state) = self.lanes.get_mut(&lane) {
-            self.resting.remove(&(state.rest_until, lane));
-            state.rest_until = Uptime::default();
-        }
+        self.end_rest(lane);
         self.refresh(lane);
     }
 
     /// Returns when the next lane wakes or leaves quarantine.
     pub(super) fn next_wake(&self) -> Option<Uptime> {
-        let quarantined = self.lanes.values().filter_map(|state| match state.look {
-            Some(Look::Quarantine(until)) => Some(until),
-            Some(Look::AskHead | Look::Asked | Look::CatchUp) | None => None,
-        });
+        let quarantined = match self.looking.keys().next() {
+            Some(Look::Quarantine(until)) => Some(*until),
+            Some(Look::AskHead | Look::Asked | Look::CatchUp | Look::Compare) | None => None,
+        };
         self.resting.first().map(|(until, _)| *until).into_iter().chain(quarantined).min()
     }
 
@@ -411,45 +457,56 @@ impl Outbox {
     /// Quarantine is about the link that carried the frame: a lane that sent nothing on this one only
     /// has to read its head anew.
     pub(super) fn link_lost(&mut self, quarantine_until: Uptime) -> Vec<OutboxEntry> {
-        for state in self.lanes.values_mut() {
-            state.look = state.look.map(|look| match look {
-                Look::Quarantine(until) => Look::Quarantine(until),
-                Look::AskHead | Look::Asked | Look::CatchUp => Look::AskHead,
-            });
+        for lane in self.lanes_at(Look::AskHead..) {
+            self.set_look(lane, Some(Look::AskHead));
         }
         // Facts are asked for on a link, and grow old without one.
-        let asked: Vec<Lane> =
-            self.lanes.iter_mut().filter_map(|(lane, state)| state.fact.take().map(|_| *lane)).collect();
-        asked.into_iter().for_each(|lane| self.refresh(lane));
-        let changed: Vec<OutboxEntry> = self
-            .unfinished()
-            .filter(|entry| entry.state == OutboxState::Sending)
-            .map(|entry| OutboxEntry { state: OutboxState::Uncertain, ..entry.clone() })
-            .collect();
+        let asked = std::mem::take(&mut self.facts);
+        asked.into_keys().for_each(|lane| self.refresh(lane));
+        let sending = self.sending.iter().filter_map(|position| self.entries.get(position));
+        let changed: Vec<OutboxEntry> =
+            sending.map(|entry| OutboxEntry { state: OutboxState::Uncertain, ..entry.clone() }).collect();
         for entry in &changed {
             self.put(entry.clone());
-            self.set_look(lane_of(entry), Look::Quarantine(quarantine_until));
+            self.set_look(lane_of(entry), Some(Look::Quarantine(quarantine_until)));
         }
         changed
     }
 
-    /// Returns the lanes that hold an uncertain entry, and how far the search for it has come.
-    pub(super) fn looks(&self) -> Vec<(Lane, Look)> {
-        self.lanes.iter().filter_map(|(lane, state)| Some((*lane, state.look?))).collect()
+    /// Returns the lanes in which the search for an uncertain entry has come to one of these steps.
+    pub(super) fn lanes_at(&self, steps: impl RangeBounds<Look>) -> Vec<Lane> {
+        self.looking.range(steps).flat_map(|(_, lanes)| lanes).copied().collect()
     }
 
-    pub(super) fn set_look(&mut self, lane: Lane, look: Look) {
-        if let Some(state) = self.lanes.get_mut(&lane) {
-            state.look = Some(look);
+    /// The search in a lane is at this step now, or over.
+    pub(super) fn set_look(&mut self, lane: Lane, look: Option<Look>) {
+        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        if let Some(before) = std::mem::replace(&mut state.look, look)
+            && let Some(lanes) = self.looking.get_mut(&before)
+        {
+            lanes.remove(&lane);
+            if lanes.is_empty() {
+                self.looking.remove(&before);
+            }
+        }
+        if let Some(look) = look {
+            self.looking.entry(look).or_default().insert(lane);
         }
     }
 
     /// Moves the search in a lane from one step to the next; at another step it stays where it is. Returns whether
     /// it moved.
     pub(super) fn advance_look(&mut self, lane: Lane, from: Look, to: Look) -> bool {
-        let Some(state) = self.lanes.get_mut(&lane).filter(|state| state.look == Some(from)) else { return false };
-        state.look = Some(to);
-        true
+        let moves = self.is_at(lane, from);
+        if moves {
+            self.set_look(lane, Some(to));
+        }
+        moves
+    }
+
+    /// Returns whether the search in a lane has come to this step.
+    pub(super) fn is_at(&self, lane: Lane, look: Look) -> bool {
+        self.lanes.get(&lane).is_some_and(|state| state.look == Some(look))
     }
 
     /// An entry leaves; `in_doubt` says whether an earlier attempt may have arrived.
@@ -469,12 +526,9 @@ impl Outbox {
     /// The decisive look found nothing: uncertain entries of the lane may be sent again, with the same
     /// token and the same request id. Returns the entries that changed.
     pub(super) fn send_again(&mut self, lane: Lane) -> Vec<OutboxEntry> {
-        let Some(state) = self.lanes.get_mut(&lane) else { return Vec::new() };
-        state.look = None;
-        let positions: Vec<u64> = state.entries.iter().copied().collect();
-        let changed: Vec<OutboxEntry> = positions
-            .iter()
-            .filter_map(|position| self.entries.get(position))
+        self.set_look(lane, None);
+        let changed: Vec<OutboxEntry> = self
+            .in_lane(lane)
             .filter(|entry| entry.state == OutboxState::Uncertain)
             .map(|entry| OutboxEntry { state: OutboxState::Queued, error: None, ..entry.clone() })
             .collect();
@@ -537,9 +591,10 @@ impl Outbox {
 
     /// The first entry of a lane came to an end: what is behind it starts without a history of failures.
     fn calm(&mut self, entry: &OutboxEntry) {
-        if let Some(state) = self.lanes.get_mut(&lane_of(entry)) {
+        let lane = lane_of(entry);
+        self.set_look(lane, None);
+        if let Some(state) = self.lanes.get_mut(&lane) {
             state.failures = 0;
-            state.look = None;
         }
     }
 

@@ -5,6 +5,7 @@ mod catching_up;
 mod heads;
 mod link;
 mod outbox;
+mod scale;
 mod session;
 mod wishes;
 mod writes;
