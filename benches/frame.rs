@@ -147,6 +147,7 @@ fn saved(conversations: u128) -> SavedState {
         membership: Membership::Member,
         uber: false,
         coverage: Ranges::from_iter(SequenceRange::new(Sequence(1), Sequence(10))),
+        holes: Ranges::new(),
         last_activity: Timestamp(1_700_000_000),
         own_read: Sequence::ZERO,
         history: None,

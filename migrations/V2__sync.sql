@@ -74,3 +74,10 @@ CREATE TABLE push_token (
     token   TEXT NOT NULL UNIQUE,
     wanted  INTEGER NOT NULL CHECK (wanted IN (0, 1))           -- 0 to be unregistered, and then forgotten
 ) STRICT;
+
+-- Second tellings: where the server told of an event held something else than before. What it told first is kept.
+CREATE TABLE contradiction (
+    id    INTEGER PRIMARY KEY,                                  -- packed position
+    -- 0 kind of event, 1 message, 2 action, 3 initiator, 4 time, 5 content, 6 description
+    part  INTEGER NOT NULL CHECK (part BETWEEN 0 AND 6)
+) STRICT;

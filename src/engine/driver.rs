@@ -8,7 +8,7 @@
 //! that the core gave ahead of it is performed, but never after one that it gave behind.
 
 use super::clock::{self, Clock};
-use super::listeners::Listeners;
+use super::listeners::{Listeners, Told};
 use super::open_store::{OpenStore, Standings};
 use super::sending::Ending;
 use super::shift::{Call, Calls, Stop};
@@ -301,8 +301,12 @@ impl<'a> Driver<'a> {
                 session = Some(newest.clone());
             }
         }
-        self.listeners.told_up_to = self.store.write(writes).await?;
+        let set = self.store.write(writes).await?;
+        self.listeners.told_up_to = set.number;
         self.stored = true;
+        for contradiction in &set.contradictions {
+            self.listeners.stream(Told::Contradicted(*contradiction));
+        }
         if session.is_some() {
             self.listeners.session.send_replace(session);
         }

@@ -4,8 +4,8 @@ use super::listeners::Told;
 use super::messenger::Shared;
 use super::{Conversation, Message, Messenger};
 use crate::model::{
-    Action, ConversationId, Event, EventBody, MessageContent, Notice, OutboxEntry, Sequence, Timestamp, User, UserId,
-    without_token, without_token_in_custom_data,
+    Action, Contradiction, ConversationId, Event, EventBody, MessageContent, Notice, OutboxEntry, Sequence, Timestamp,
+    User, UserId, without_token, without_token_in_custom_data,
 };
 use crate::store::Change;
 use crate::sync::Signal;
@@ -37,6 +37,9 @@ pub enum MessengerEvent {
     Outbox(OutboxEvent),
     /// A numbered event of a kind this version does not know; nothing of it is lost.
     Unknown(Event),
+    /// The server told of an event held something else than before. What it told first is held and shown, and
+    /// [`Messenger::verify`] finds it. Told once a position, by the process that syncs.
+    Contradicted(Contradiction),
     /// Another process, which syncs this file, changed this: what is shown of it is to be read again.
     ///
     /// Told only while this process [follows](crate::engine::Role::Following), for every change, also after the events
@@ -202,7 +205,7 @@ impl MessengerEvent {
             Self::User(_) => Some(MessengerEventType::EditUser),
             Self::Status(_) => Some(MessengerEventType::SetStatus),
             Self::Subscription(event) => Some(event.kind),
-            Self::Outbox(_) | Self::Changed(_) | Self::Unknown(_) | Self::Lagged { .. } => None,
+            Self::Outbox(_) | Self::Contradicted(_) | Self::Changed(_) | Self::Unknown(_) | Self::Lagged { .. } => None,
         }
     }
 
@@ -350,6 +353,7 @@ pub(crate) fn stream(
                     match &*told {
                         Told::Signal(signal) => MessengerEvent::from_signal(&handle, signal),
                         Told::Changed(change) => Some(MessengerEvent::Changed(*change)),
+                        Told::Contradicted(contradiction) => Some(MessengerEvent::Contradicted(*contradiction)),
                         Told::Missed(missed) => Some(MessengerEvent::Lagged { missed: *missed }),
                     }
                 }

@@ -59,7 +59,7 @@ impl<'a> Follower<'a> {
         conversations: Vec<SavedConversation>,
         listeners: &'a mut Listeners,
     ) -> Self {
-        let held = conversations.into_iter().map(|saved| (saved.id, saved.coverage)).collect();
+        let held = conversations.into_iter().map(|saved| (saved.id, saved.held())).collect();
         Self { store, standing, held, listeners }
     }
 
@@ -243,7 +243,7 @@ impl<'a> Follower<'a> {
 fn news(reader: &Reader<'_>, from: u64, mut held: BTreeMap<ConversationId, Ranges>) -> Result<News, StoreError> {
     let Some(set) = reader.changes_after(from)? else {
         let up_to = reader.last_change()?;
-        let held = reader.saved_conversations()?.into_iter().map(|saved| (saved.id, saved.coverage)).collect();
+        let held = reader.saved_conversations()?.into_iter().map(|saved| (saved.id, saved.held())).collect();
         let items = vec![Item::Session(reader.session()?)];
         return Ok(News { up_to, missed: up_to - from, held, items });
     };
@@ -254,7 +254,7 @@ fn news(reader: &Reader<'_>, from: u64, mut held: BTreeMap<ConversationId, Range
             Change::User(id) => items.extend(reader.user(id)?.map(Item::User)),
             Change::Outbox(token) => items.push(Item::Outbox(token, reader.entry(token)?)),
             Change::Conversation(id) => {
-                let now = reader.coverage(id)?;
+                let now = reader.held(id)?;
                 let told = held.entry(id).or_default();
                 for range in now.iter() {
                     for new in told.missing(range) {

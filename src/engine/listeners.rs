@@ -3,7 +3,7 @@
 use super::open_store::OpenStore;
 use super::sending::Ending;
 use crate::error::Error;
-use crate::model::{ClientToken, Event, OutboxEntry, OutboxState, Session, WishAnswer};
+use crate::model::{ClientToken, Contradiction, Event, OutboxEntry, OutboxState, Session, WishAnswer};
 use crate::store::{Change, Reader, Role, StoreError, Wished};
 use crate::sync::{LinkState, Refusal, Reply, Signal};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +18,8 @@ pub(crate) enum Told {
     Signal(Signal),
     /// Another process changed this.
     Changed(Change),
+    /// The server contradicted what it had told before.
+    Contradicted(Contradiction),
     /// So many transactions of other processes cannot be told one by one any more.
     Missed(u64),
 }

@@ -2,7 +2,7 @@
 
 use super::TokenKeeper;
 use crate::model::{Tokens, Wish};
-use crate::store::{Holder, OpenOptions, Reader, Role, Standing, Store, StoreError};
+use crate::store::{ChangeSet, Holder, OpenOptions, Reader, Role, Standing, Store, StoreError};
 use crate::sync::{SavedState, Write};
 use std::fmt;
 use std::path::PathBuf;
@@ -68,10 +68,10 @@ impl OpenStore {
         Ok(Self { path, shared: Arc::new(RwLock::new(State::Open(store))), keeper: None })
     }
 
-    /// Stores all of `writes`, or none. Durable when it returns; the number is that of the newest change.
+    /// Stores all of `writes`, or none. Durable when it returns.
     ///
     /// New tokens are kept by their keeper first: when the rest fails, the newest pair is still the one that works.
-    pub(crate) async fn write(&self, mut writes: Vec<Write>) -> Result<u64, StoreError> {
+    pub(crate) async fn write(&self, mut writes: Vec<Write>) -> Result<Arc<ChangeSet>, StoreError> {
         if let Some(keeper) = &self.keeper {
             let mut newest = None;
             for write in &mut writes {
@@ -86,7 +86,7 @@ impl OpenStore {
         }
         // The queue behind this has room: the driver is the only one who writes, and waits each time.
         let ticket = self.shared.read().await.store()?.write(writes);
-        ticket.await.map(|set| set.number)
+        ticket.await
     }
 
     /// Adds wishes for the process that syncs. Durable when it returns.

@@ -132,7 +132,10 @@ impl Engine {
             match stop {
                 Stop::Role | Stop::Failed(_) => {}
                 Stop::Rebuild(conversations, answer) => {
-                    let rebuilt = self.store.write(conversations.into_iter().map(Write::Rebuild).collect()).await;
+                    let rebuilt = self
+                        .store
+                        .write(conversations.into_iter().map(|id| Write::Rebuild(id, Vec::new())).collect())
+                        .await;
                     // Whoever asked may have stopped waiting.
                     answer.send(rebuilt.map(drop).map_err(Error::from)).ok();
                 }

@@ -4,6 +4,7 @@
 //! `protocol` translates these types to JSON, `store` to rows.
 
 mod action;
+mod contradiction;
 mod conversation;
 mod error_code;
 mod event;
@@ -22,6 +23,7 @@ mod user;
 mod wish;
 
 pub use action::Action;
+pub use contradiction::{Contradiction, EventPart};
 pub use conversation::{Conversation, ConversationConfig, ConversationKind, Membership, Participant, Permissions};
 pub use error_code::{ErrorClass, ErrorCode, MessagingError};
 pub use event::{Event, EventBody, MessageContent, Notice};

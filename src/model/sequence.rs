@@ -139,6 +139,15 @@ impl Ranges {
         true
     }
 
+    /// Takes one position out.
+    pub fn remove(&mut self, at: Sequence) {
+        let place = self.0.partition_point(|held| held.last < at);
+        let Some(held) = self.0.get(place).copied().filter(|held| held.contains(at)) else { return };
+        let below = SequenceRange::new(held.first, at.previous());
+        let above = (at < held.last).then_some(SequenceRange { first: at.next(), last: held.last });
+        self.0.splice(place..=place, below.into_iter().chain(above));
+    }
+
     /// Returns whether `at` is in the set.
     pub fn contains(&self, at: Sequence) -> bool {
         let after = self.0.partition_point(|held| held.first <= at);
@@ -170,10 +179,24 @@ impl Ranges {
         let to = self.0.partition_point(|held| held.first <= within.last);
         let held = &self.0[from..to];
         (0..=held.len()).filter_map(move |place| {
-            let first = if place == 0 { within.first } else { held[place - 1].last.next().max(within.first) };
+            let first = match place.checked_sub(1).map(|below| held[below].last) {
+                None => within.first,
+                // Nothing is left above; there may be no position above.
+                Some(last) if last >= within.last => return None,
+                Some(last) => last.next().max(within.first),
+            };
             let last = held.get(place).map_or(within.last, |next| next.first.previous().min(within.last));
             SequenceRange::new(first, last)
         })
+    }
+
+    /// Returns what is in this set and not in the other.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        if other.is_empty() {
+            return self.clone();
+        }
+        self.iter().flat_map(|range| other.missing(range)).collect()
     }
 
     /// Yields the ranges in rising order.
@@ -225,6 +248,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_out_of_a_set_leaves_the_rest() {
+        let set: Ranges = [range(1, 5), range(8, 8)].into_iter().collect();
+        let mut left = set.clone();
+        for taken in [3, 3, 1, 5, 8, 9] {
+            left.remove(Sequence(taken));
+            assert!(!left.contains(Sequence(taken)));
+        }
+        assert_eq!(left.iter().collect::<Vec<_>>(), [range(2, 2), range(4, 4)]);
+        let taken = set.without(&left);
+        assert_eq!(taken.iter().collect::<Vec<_>>(), [range(1, 1), range(3, 3), range(5, 5), range(8, 8)]);
+        assert_eq!(set.without(&Ranges::new()), set);
+    }
+
+    #[test]
     fn the_nearest_part_of_a_range_touches_or_surrounds_the_place() {
         let all = range(11, 30);
         assert_eq!(all.nearest(Sequence(5), 4), range(11, 14));
@@ -241,6 +278,9 @@ mod tests {
         set.insert(range(u32::MAX, u32::MAX));
         set.insert(range(u32::MAX - 1, u32::MAX));
         assert_eq!(set.iter().collect::<Vec<_>>(), [range(u32::MAX - 1, u32::MAX)]);
+        assert_eq!(set.missing(range(1, u32::MAX)).collect::<Vec<_>>(), [range(1, u32::MAX - 2)]);
+        set.remove(Sequence(u32::MAX));
+        assert_eq!(set.iter().collect::<Vec<_>>(), [range(u32::MAX - 1, u32::MAX - 1)]);
     }
 
     proptest! {

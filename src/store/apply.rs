@@ -1,10 +1,10 @@
 //! Write → SQL.
 
-use super::change::Change;
+use super::change::{Change, ChangeSet};
 use super::error::{Doing, StoreError};
 use super::value::LocalId;
 use super::{conversations, coverage, events, outbox, people, rebuild, session, wish};
-use crate::model::{Conversation, ConversationId, Membership, Sequence, UserId};
+use crate::model::{Contradiction, Conversation, ConversationId, Membership, Sequence, UserId};
 use crate::sync::Write;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
@@ -13,19 +13,22 @@ use std::collections::BTreeSet;
 pub(super) struct Transaction<'c> {
     pub(super) connection: &'c Connection,
     changes: BTreeSet<Change>,
+    contradictions: Vec<Contradiction>,
     /// Whose store it is, once asked for.
     own_user: Option<Option<UserId>>,
     /// The conversation last written to: writes come in runs.
     latest: Option<(ConversationId, LocalId)>,
 }
 
-/// Carries out the writes inside the open transaction and returns what they touched.
-pub(super) fn apply(connection: &Connection, writes: &[Write]) -> Result<BTreeSet<Change>, StoreError> {
-    let mut transaction = Transaction { connection, changes: BTreeSet::new(), own_user: None, latest: None };
+/// Carries out the writes inside the open transaction and returns what they touched, still without a number.
+pub(super) fn apply(connection: &Connection, writes: &[Write]) -> Result<ChangeSet, StoreError> {
+    let (changes, contradictions) = (BTreeSet::new(), Vec::new());
+    let mut transaction = Transaction { connection, changes, contradictions, own_user: None, latest: None };
     for write in writes {
         transaction.apply(write)?;
     }
-    Ok(transaction.changes)
+    let Transaction { changes, contradictions, .. } = transaction;
+    Ok(ChangeSet { number: 0, changes, contradictions })
 }
 
 impl Transaction<'_> {
@@ -55,7 +58,9 @@ impl Transaction<'_> {
             }
             Write::Conversation(conversation) => self.describe(conversation)?,
             Write::Membership(conversation, membership) => self.set_membership(*conversation, *membership)?,
-            Write::Events(conversation, events) => events::store(self, *conversation, events)?,
+            Write::Events(conversation, events) | Write::Repeated(conversation, events) => {
+                events::store(self, *conversation, events)?
+            }
             Write::Cover(conversation, range) => {
                 let local = self.local(*conversation)?;
                 if coverage::cover(self.connection, local, *range)? {
@@ -68,7 +73,7 @@ impl Transaction<'_> {
                 self.touched_conversation(*conversation);
             }
             Write::ReadMark { conversation, user, sequence } => self.set_read_mark(*conversation, *user, *sequence)?,
-            Write::Rebuild(conversation) => rebuild::rebuild(self, *conversation)?,
+            Write::Rebuild(conversation, instead) => rebuild::rebuild(self, *conversation, instead)?,
             Write::HeadsCursor(cursor) => {
                 coverage::set_heads_cursor(self.connection, cursor)?;
                 self.touched(Change::Session);
@@ -118,6 +123,12 @@ impl Transaction<'_> {
 
     pub(super) fn touched(&mut self, change: Change) {
         self.changes.insert(change);
+    }
+
+    /// Something held was told differently: to be told, once the transaction is stored.
+    pub(super) fn contradicted(&mut self, contradiction: Contradiction) {
+        self.touched_conversation(contradiction.conversation);
+        self.contradictions.push(contradiction);
     }
 
     pub(super) fn touched_conversation(&mut self, conversation: ConversationId) {

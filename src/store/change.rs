@@ -6,7 +6,7 @@
 use super::connections::Reader;
 use super::error::{Doing, StoreError};
 use super::value::Columns;
-use crate::model::{ClientToken, ConversationId, UserId};
+use crate::model::{ClientToken, Contradiction, ConversationId, UserId};
 use rusqlite::{Connection, params};
 use std::collections::BTreeSet;
 
@@ -33,6 +33,8 @@ pub struct ChangeSet {
     pub number: u64,
     /// What was touched; empty when everything was known before.
     pub changes: BTreeSet<Change>,
+    /// Where the server contradicted what it had told before, each position once; not kept with the numbers.
+    pub contradictions: Vec<Contradiction>,
 }
 
 impl ChangeSet {
@@ -119,6 +121,6 @@ impl Reader<'_> {
                 _ => return Err(columns.damaged("subject of a change")),
             });
         }
-        Ok(Some(ChangeSet { number: newest, changes }))
+        Ok(Some(ChangeSet { number: newest, changes, contradictions: Vec::new() }))
     }
 }

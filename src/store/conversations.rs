@@ -279,6 +279,7 @@ impl Reader<'_> {
                 membership: membership_of(&columns, 4)?,
                 uber: columns.get(5, "yes or no")?,
                 coverage: coverage::covered(self.connection, local)?,
+                holes: coverage::holes(self.connection, local)?.into_iter().map(|(hole, _)| hole).collect(),
                 last_activity: columns.get(6, "time")?,
                 own_read: columns.get(7, "sequence")?,
                 history: coverage::history(self.connection, local)?,

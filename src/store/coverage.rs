@@ -243,6 +243,13 @@ impl Reader<'_> {
         }
     }
 
+    /// Returns the positions of a conversation at which an event is held; empty for an unknown one.
+    pub fn held(&self, conversation: ConversationId) -> Result<Ranges, StoreError> {
+        let Some(local) = self.local(conversation)? else { return Ok(Ranges::default()) };
+        let holes: Ranges = holes(self.connection, local)?.into_iter().map(|(hole, _)| hole).collect();
+        Ok(covered(self.connection, local)?.without(&holes))
+    }
+
     /// Returns up to where heads were compared, if a server ever told.
     pub fn heads_cursor(&self) -> Result<Option<HeadsCursor>, StoreError> {
         self.connection

@@ -8,7 +8,7 @@ use super::apply::Transaction;
 use super::error::{Doing, StoreError};
 use super::log::{self, EventRow, INSERT_MESSAGE, Kind, MessageRow, MessageState, message_checksum, unusual_action};
 use super::value::{LocalId, sequence_of};
-use super::{coverage, lookup};
+use super::{contradictions, coverage, lookup};
 use crate::model::{ConversationId, Event, EventBody, MessageContent, MessageId, RawJson, Sequence, Timestamp, UserId};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::{BTreeSet, HashMap};
@@ -77,7 +77,7 @@ impl<'a> Births<'a> {
     }
 }
 
-/// Stores events of one conversation. Those held already change nothing.
+/// Stores events of one conversation. Those held already are compared, and change nothing.
 pub(super) fn store(
     transaction: &mut Transaction<'_>,
     conversation: ConversationId,
@@ -92,7 +92,7 @@ pub(super) fn store(
         page.sort_by_key(|event| event.sequence);
         page.dedup_by_key(|event| event.sequence);
     }
-    drop_held(transaction.connection, conversation, local, &mut page)?;
+    drop_held(transaction, conversation, local, &mut page)?;
     let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(()) };
     let (first, last) = (first.sequence, last.sequence);
     let mut work = Page {
@@ -112,48 +112,30 @@ pub(super) fn store(
     Ok(())
 }
 
-/// Leaves in the page what is not held yet. The first thing held at a position stays.
+/// Leaves in the page what is not held yet. The first thing held at a position stays; what contradicts it is noted.
 fn drop_held(
-    connection: &Connection,
+    transaction: &mut Transaction<'_>,
     conversation: ConversationId,
     local: LocalId,
     page: &mut Vec<&Event>,
 ) -> Result<(), StoreError> {
     let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(()) };
     let ids = (local.at(first.sequence), local.at(last.sequence));
-    if !any_held(connection, ids)? {
+    if !any_held(transaction.connection, ids)? {
         return Ok(());
     }
-    let held = log::events_between(connection, conversation, ids)?;
+    let held = log::events_between(transaction.connection, conversation, ids)?;
     let mut held = held.iter().peekable();
-    page.retain(|event| {
+    let mut fresh = Vec::new();
+    for event in page.drain(..) {
         while held.next_if(|held| held.sequence < event.sequence).is_some() {}
-        let Some(kept) = held.peek().filter(|held| held.sequence == event.sequence) else { return true };
-        if !says_the_same(kept, event) {
-            tracing::warn!(%conversation, sequence = %event.sequence, "told something else of an event held already");
+        match held.peek().filter(|held| held.sequence == event.sequence) {
+            Some(kept) => contradictions::compare(transaction, local, kept, event)?,
+            None => fresh.push(event),
         }
-        false
-    });
-    Ok(())
-}
-
-/// Returns whether two tellings of one event agree, as far as the held one was not wiped by a removal.
-fn says_the_same(held: &Event, told: &Event) -> bool {
-    let wiped = match &held.body {
-        EventBody::MessageSent(content) | EventBody::MessageEdited(content) => {
-            content.text.is_empty() && content.payload.is_none()
-        }
-        EventBody::ConversationCreated(_)
-        | EventBody::ConversationEdited(_)
-        | EventBody::ConversationRemoved
-        | EventBody::MessageRemoved(_)
-        | EventBody::Unknown { .. } => false,
-    };
-    if wiped {
-        held.body.name() == told.body.name() && held.body.message() == told.body.message()
-    } else {
-        held == told
     }
+    *page = fresh;
+    Ok(())
 }
 
 fn any_held(connection: &Connection, ids: (i64, i64)) -> Result<bool, StoreError> {

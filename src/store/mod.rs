@@ -22,6 +22,7 @@
 mod apply;
 mod change;
 mod connections;
+mod contradictions;
 mod conversations;
 mod coverage;
 mod error;

@@ -112,7 +112,7 @@ fn no_statement_that_writes_reads_a_whole_table() {
     let mut connection = schema::open_writable(&options, true).unwrap();
     let heard = heard(&mut connection);
     let changes = apply::apply(&connection, &writes()).unwrap();
-    change::record(&connection, &change::ChangeSet { number: 1, changes }).unwrap();
+    change::record(&connection, &change::ChangeSet { number: 1, ..changes }).unwrap();
     let heard = heard.lock().unwrap().clone();
     assert!(heard.len() > 40, "only {} statements were heard", heard.len());
     assert_no_scan(&mut connection, &heard);

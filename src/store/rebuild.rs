@@ -8,18 +8,25 @@
 use super::apply::Transaction;
 use super::error::{Doing, StoreError};
 use super::value::LocalId;
-use super::{conversations, coverage, events, log};
-use crate::model::{ConversationId, Membership, Ranges, SequenceRange};
+use super::{contradictions, conversations, coverage, events, log};
+use crate::model::{ConversationId, Event, Membership, Ranges, SequenceRange};
 use rusqlite::Connection;
 
 /// Events stored again at once: as in a page, so that they are folded in memory as far as it goes.
 const EVENTS_AT_ONCE: usize = 1_000;
 
-/// Makes a conversation anew. One that has lost a row of its log, and that no server will show again, is left alone.
-pub(super) fn rebuild(transaction: &mut Transaction<'_>, conversation: ConversationId) -> Result<(), StoreError> {
+/// Makes a conversation anew, with `instead` in place of what is held at the positions of these events. One that has
+/// lost a row of its log, and that no server will show again, is left alone.
+pub(super) fn rebuild(
+    transaction: &mut Transaction<'_>,
+    conversation: ConversationId,
+    instead: &[Event],
+) -> Result<(), StoreError> {
     let connection = transaction.connection;
     let local = transaction.local(conversation)?;
     let (sound, lost) = log::sound_events(connection, conversation, local.all())?;
+    let replaced: Ranges = instead.iter().filter_map(|event| SequenceRange::single(event.sequence)).collect();
+    let (sound, lost) = (replace(sound, instead, &replaced), lost.without(&replaced));
     let shown_again = match conversations::membership(connection, local)? {
         Membership::Member | Membership::Left => true,
         Membership::Removed | Membership::Stranger => false,
@@ -42,8 +49,20 @@ pub(super) fn rebuild(transaction: &mut Transaction<'_>, conversation: Conversat
     for range in held.iter() {
         coverage::cover(connection, local, range)?;
     }
+    for event in instead {
+        contradictions::settle(connection, local, event.sequence)?;
+    }
+    contradictions::forget_unheld(connection, local)?;
     transaction.touched_conversation(conversation);
     Ok(())
+}
+
+/// Returns the sound events with others in place of those at the same positions, rising.
+fn replace(mut sound: Vec<Event>, instead: &[Event], replaced: &Ranges) -> Vec<Event> {
+    sound.retain(|event| !replaced.contains(event.sequence));
+    sound.extend_from_slice(instead);
+    sound.sort_by_key(|event| event.sequence);
+    sound
 }
 
 /// Throws away the log and everything that follows from it.

@@ -3,7 +3,7 @@
 use super::connections::Reader;
 use super::error::{Doing, StoreError};
 use super::value::{LocalId, sequence_of};
-use super::{coverage, events, log, lookup};
+use super::{contradictions, coverage, events, log, lookup};
 use crate::model::{
     ConversationId, Event, EventBody, MessageId, OutboxState, Ranges, Sequence, SequenceRange, fold_messages,
 };
@@ -28,6 +28,8 @@ pub enum Fault {
     List,
     /// An entry of the outbox contradicts itself. Reported, and never touched.
     Outbox,
+    /// The server told of an event held something else than before. What it told first is held.
+    Server,
     /// The session, a user or another row cannot be read.
     Other,
 }
@@ -43,6 +45,7 @@ impl Fault {
             Self::Coverage => "coverage",
             Self::List => "list",
             Self::Outbox => "outbox",
+            Self::Server => "server",
             Self::Other => "other",
         }
     }
@@ -51,7 +54,7 @@ impl Fault {
     pub const fn is_rebuilt(self) -> bool {
         match self {
             Self::Row | Self::Message | Self::Index | Self::Coverage | Self::List => true,
-            Self::File | Self::Outbox | Self::Other => false,
+            Self::File | Self::Outbox | Self::Server | Self::Other => false,
         }
     }
 }
@@ -214,6 +217,10 @@ impl Reader<'_> {
                 SequenceRange::single(held.end()),
                 format!("an event is held beyond the head, {head}"),
             );
+        }
+        for contradiction in contradictions::noted(connection, conversation, local)? {
+            let what = format!("the server told of it again, with another {}", contradiction.part);
+            findings.add(Fault::Server, SequenceRange::single(contradiction.sequence), what);
         }
         self.verify_row(conversation, local, own, findings)
     }

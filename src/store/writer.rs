@@ -1,6 +1,6 @@
 //! The writer thread: its queue, and what it does between two jobs.
 
-use super::change::{self, Change, ChangeSet};
+use super::change::{self, ChangeSet};
 use super::error::{Doing, StoreError};
 use super::lease::{self, Lock, Role};
 use super::{OpenOptions, apply, schema, wish};
@@ -8,7 +8,6 @@ use crate::model::Wish;
 use crate::sync::Write;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
-use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
@@ -321,31 +320,31 @@ impl Desk {
             self.lose(holder.clone());
             return Err(StoreError::LeaseLost { holder });
         }
-        let changes = apply::apply(&transaction, writes)?;
-        if changes.is_empty() {
+        let touched = apply::apply(&transaction, writes)?;
+        if touched.changes.is_empty() {
             // Rolled back on purpose: there is nothing to keep.
-            return Ok(ChangeSet { number: self.number, changes });
+            return Ok(ChangeSet { number: self.number, ..touched });
         }
         if !tenure.claimed {
             let generation = lease::take(&transaction)?;
-            let set = commit(transaction, changes)?;
+            let set = commit(transaction, touched)?;
             (tenure.generation, tenure.claimed) = (generation, true);
             return Ok(self.committed(set));
         }
-        let set = commit(transaction, changes)?;
+        let set = commit(transaction, touched)?;
         Ok(self.committed(set))
     }
 
     fn wish(&mut self, wishes: &[Wish]) -> Result<ChangeSet, StoreError> {
         let transaction = begin(&self.connection)?;
         let changes = wish::add(&transaction, wishes)?;
-        let set = commit(transaction, changes)?;
+        let set = commit(transaction, ChangeSet { changes, ..ChangeSet::default() })?;
         Ok(self.committed(set))
     }
 
     /// Takes the lease, whoever has it: from this commit on nothing of the earlier holder counts.
     fn take_over(&mut self) -> Result<ChangeSet, StoreError> {
-        let unchanged = ChangeSet { number: self.number, changes: BTreeSet::new() };
+        let unchanged = ChangeSet { number: self.number, ..ChangeSet::default() };
         if self.tenure.is_some() {
             return Ok(unchanged);
         }
@@ -485,8 +484,8 @@ fn begin(connection: &Connection) -> Result<rusqlite::Transaction<'_>, StoreErro
 }
 
 /// Commits, with the next number of all processes.
-fn commit(transaction: rusqlite::Transaction<'_>, changes: BTreeSet<Change>) -> Result<ChangeSet, StoreError> {
-    let set = ChangeSet { number: change::last_number(&transaction)? + 1, changes };
+fn commit(transaction: rusqlite::Transaction<'_>, touched: ChangeSet) -> Result<ChangeSet, StoreError> {
+    let set = ChangeSet { number: change::last_number(&transaction)? + 1, ..touched };
     change::record(&transaction, &set)?;
     transaction.commit().doing("commit a transaction")?;
     Ok(set)

@@ -148,17 +148,24 @@ impl Core {
         }
     }
 
-    /// Stores those of the events that were not held, covers their positions, and tells of them.
-    /// Returns whether there were any. `events` must rise.
-    fn store_events(&mut self, id: ConversationId, mut events: Vec<Event>, live: bool) -> bool {
+    /// Stores those of the events that were not held, at a hole or where nobody had looked yet, covers their
+    /// positions, and tells of them. Returns whether there were any. `events` must rise.
+    ///
+    /// The others go to the store to be compared with what is held, which this core has not seen: it changes nothing.
+    fn store_events(&mut self, id: ConversationId, events: Vec<Event>, live: bool) -> bool {
         let Some(track) = self.ledger.get(id) else { return false };
-        events.retain(|event| !track.coverage.contains(event.sequence));
+        let (repeated, events): (Vec<Event>, Vec<Event>) =
+            events.into_iter().partition(|event| track.holds(event.sequence));
+        if !repeated.is_empty() {
+            self.write(Write::Repeated(id, repeated));
+        }
         let positions: Ranges = events.iter().filter_map(|event| SequenceRange::single(event.sequence)).collect();
         let Some(newest) = events.last() else { return false };
         let (sequence, timestamp) = (newest.sequence, newest.timestamp);
         self.ledger.change(id, |track| {
             positions.iter().for_each(|range| {
                 track.coverage.insert(range);
+                range.iter().for_each(|at| track.holes.remove(at));
             });
             track.head = track.head.max(sequence);
             track.last_activity = track.last_activity.max(timestamp);
@@ -297,7 +304,12 @@ impl Core {
         for hole in missing {
             let held: Vec<SequenceRange> =
                 self.ledger.get(id).map(|track| track.coverage.missing(*hole).collect()).unwrap_or_default();
-            held.into_iter().for_each(|hole| self.write(Write::Hole(id, hole, reason)));
+            for hole in held {
+                self.ledger.change(id, |track| {
+                    track.holes.insert(hole);
+                });
+                self.write(Write::Hole(id, hole, reason));
+            }
         }
         self.ledger.answered(id, range);
         self.write(Write::Cover(id, range));

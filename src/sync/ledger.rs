@@ -50,6 +50,8 @@ pub(super) struct Track {
     pub(super) membership: Membership,
     pub(super) uber: bool,
     pub(super) coverage: Ranges,
+    /// Positions of the coverage that hold nothing.
+    pub(super) holes: Ranges,
     pub(super) last_activity: Timestamp,
     /// The own read mark: the server's, or ours on its way.
     pub(super) own_read: Sequence,
@@ -83,6 +85,7 @@ impl Track {
             membership,
             uber: false,
             coverage: Ranges::new(),
+            holes: Ranges::new(),
             last_activity: Timestamp::default(),
             own_read: Sequence::ZERO,
             history,
@@ -104,6 +107,11 @@ impl Track {
         self.membership = membership;
         self.refused = false;
         self.withheld = Ranges::new();
+    }
+
+    /// Returns whether an event is held at this position.
+    pub(super) fn holds(&self, at: Sequence) -> bool {
+        self.coverage.contains(at) && !self.holes.contains(at)
     }
 
     /// Returns whether nothing up to the head is missing, whatever the policy wants.
@@ -225,6 +233,7 @@ impl Ledger {
                 described_at: conversation.described_at,
                 uber: conversation.uber,
                 coverage: conversation.coverage,
+                holes: conversation.holes,
                 last_activity: conversation.last_activity,
                 own_read: conversation.own_read,
                 ..Track::new(conversation.membership, conversation.history.unwrap_or(history))
@@ -499,6 +508,7 @@ mod tests {
                     membership: Membership::Member,
                     uber: false,
                     coverage: Ranges::new(),
+                    holes: Ranges::new(),
                     last_activity: Timestamp(i64::try_from(*n).expect("small")),
                     own_read: Sequence::ZERO,
                     history: None,

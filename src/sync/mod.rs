@@ -394,6 +394,9 @@ pub enum Write {
     /// Events of one conversation, rising, none of them held before. The store folds them into
     /// messages, unread counts and last activity. Coverage is told apart.
     Events(ConversationId, Vec<Event>),
+    /// Events of one conversation told again, rising: at each position an event is held, which stays. One that
+    /// contradicts it is noted and told.
+    Repeated(ConversationId, Vec<Event>),
     /// These positions were asked for and completely answered, or pushed one by one.
     Cover(ConversationId, SequenceRange),
     /// Positions inside coverage that hold nothing.
@@ -407,9 +410,10 @@ pub enum Write {
         /// Up to and including this event.
         sequence: Sequence,
     },
-    /// Makes everything of a conversation anew from its log; what is damaged of it is missing from then on. Wanted by a
-    /// repair and never by a core, which is to be restored behind it.
-    Rebuild(ConversationId),
+    /// Makes everything of a conversation anew from its log, with these events, rising, in place of what is held at
+    /// their positions; what else is damaged of it is missing from then on. Wanted by a repair and never by a core, which
+    /// is to be restored behind it.
+    Rebuild(ConversationId, Vec<Event>),
     /// Replaces the cursor up to which heads were compared.
     HeadsCursor(HeadsCursor),
     /// A conversation's own history policy, or none any more.
@@ -447,9 +451,10 @@ impl Write {
             | Self::Conversation(_)
             | Self::Membership(..)
             | Self::Events(..)
+            | Self::Repeated(..)
             | Self::Cover(..)
             | Self::Hole(..)
-            | Self::Rebuild(_)
+            | Self::Rebuild(..)
             | Self::HeadsCursor(_)
             | Self::WholeAt(_)
             | Self::ReadMark { .. }
@@ -502,12 +507,21 @@ pub struct SavedConversation {
     pub uber: bool,
     /// Positions asked for and completely answered.
     pub coverage: Ranges,
+    /// Positions among them that hold nothing.
+    pub holes: Ranges,
     /// When something last happened.
     pub last_activity: Timestamp,
     /// The own read mark.
     pub own_read: Sequence,
     /// Its own history policy, if it has one.
     pub history: Option<HistoryPolicy>,
+}
+
+impl SavedConversation {
+    /// Returns the positions at which an event is held.
+    pub fn held(&self) -> Ranges {
+        self.coverage.without(&self.holes)
+    }
 }
 
 /// What the shell lets the user choose.

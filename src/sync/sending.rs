@@ -462,7 +462,7 @@ impl Write {
     /// Returns how many events this stores.
     pub const fn event_count(&self) -> usize {
         match self {
-            Self::Events(_, events) => events.len(),
+            Self::Events(_, events) | Self::Repeated(_, events) => events.len(),
             Self::Session(_)
             | Self::PushToken(_)
             | Self::PushTokenForget(_)
@@ -473,7 +473,7 @@ impl Write {
             | Self::Hole(..)
             | Self::ReadMark { .. }
             | Self::History(..)
-            | Self::Rebuild(_)
+            | Self::Rebuild(..)
             | Self::HeadsCursor(_)
             | Self::WholeAt(_)
             | Self::Subscriptions(_)

@@ -77,6 +77,7 @@ async fn tell_lags(messenger: Messenger, own: String) {
             | MessengerEvent::Status(_)
             | MessengerEvent::Subscription(_)
             | MessengerEvent::Changed(_)
+            | MessengerEvent::Contradicted(_)
             | MessengerEvent::Unknown(_) => {}
             other => panic!("an event this test does not know: {other:?}"),
         }

@@ -70,6 +70,7 @@ const FAULTS: &[&str] = &[
     "expired access token",
     "expired refresh token",
     "lie",
+    "contradiction",
 ];
 
 /// The arrows of the state diagrams, as they are drawn above their enums and seen from outside; a world takes some more

@@ -1,6 +1,7 @@
 //! The store through its public interface: one module a promise.
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
+mod contradicting;
 mod files;
 mod folding;
 mod keeping;

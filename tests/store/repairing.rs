@@ -39,7 +39,7 @@ fn findings(store: &Store) -> Vec<Finding> {
 }
 
 fn rebuild(store: &Store) {
-    store.write(vec![Write::Rebuild(conversation(1))]).wait().unwrap();
+    store.write(vec![Write::Rebuild(conversation(1), Vec::new())]).wait().unwrap();
 }
 
 fn gaps(store: &Store) -> Vec<SequenceRange> {

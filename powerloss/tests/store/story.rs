@@ -80,10 +80,11 @@ write_paths! {
     Write::Conversation(_) => "conversation",
     Write::Membership(..) => "membership",
     Write::Events(..) => "events",
+    Write::Repeated(..) => "events told again",
     Write::Cover(..) => "coverage",
     Write::Hole(..) => "hole",
     Write::ReadMark { .. } => "read mark",
-    Write::Rebuild(_) => "made anew",
+    Write::Rebuild(..) => "made anew",
     Write::HeadsCursor(_) => "heads cursor",
     Write::History(..) => "history policy",
     Write::WholeAt(_) => "whole at",
@@ -420,8 +421,19 @@ impl Story {
             cursor: format!("c0ffee:{}", 100 + round),
         };
         self.step("heads cursor", vec![Write::HeadsCursor(cursor)]);
-        self.step("whole", vec![Write::WholeAt(Timestamp(1_700_000_000 + i64::from(round)))]);
-        self.step("made anew", vec![Write::Rebuild(thread.id)]);
+        let again = self.told_again(thread);
+        self.step("whole", vec![again, Write::WholeAt(Timestamp(1_700_000_000 + i64::from(round)))]);
+        self.step("made anew", vec![Write::Rebuild(thread.id, Vec::new())]);
+    }
+
+    /// The newest events once more, as they are.
+    fn told_again(&self, thread: &Thread) -> Write {
+        let mut writes = self.steps.iter().rev().flat_map(Step::writes);
+        let told = writes.find_map(|write| match write {
+            Write::Events(id, events) if *id == thread.id => Some(events.clone()),
+            _ => None,
+        });
+        Write::Repeated(thread.id, told.expect("something was told"))
     }
 
     /// Events far ahead, holes, a description that changes, and the end of a membership.
@@ -472,11 +484,12 @@ pub(crate) fn tokens_after<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec
             | Write::Conversation(_)
             | Write::Membership(..)
             | Write::Events(..)
+            | Write::Repeated(..)
             | Write::Cover(..)
             | Write::Hole(..)
             | Write::ReadMark { .. }
             | Write::History(..)
-            | Write::Rebuild(_)
+            | Write::Rebuild(..)
             | Write::HeadsCursor(_)
             | Write::WholeAt(_)
             | Write::Subscriptions(_)

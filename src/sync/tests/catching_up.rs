@@ -12,8 +12,37 @@ fn an_event_is_stored_before_it_is_shown() {
     let stored = position(&outputs, |output| matches!(output, Output::Write(_)));
     let shown = position(&outputs, |output| matches!(output, Output::Signal(Signal::Event { live: true, .. })));
     assert!(stored < shown);
-    let again = shell.push(None, Push::Event(message(ROOM, 1, stranger(), None)));
-    assert!(again.is_empty(), "L-1: a second copy changes nothing: {again:?}");
+}
+
+/// L-1: a second copy settles and tells nothing; whether it says the same, only the store can see.
+#[test]
+fn a_second_copy_is_compared_and_nothing_else() {
+    let mut shell = Shell::resume();
+    shell.come_up(true, 0);
+    shell.push(None, Push::Event(message(ROOM, 1, stranger(), None)));
+    let again = message(ROOM, 1, stranger(), None);
+    let outputs = shell.push(None, Push::Event(again.clone()));
+    let [Output::Write(writes)] = &outputs[..] else { panic!("a second copy changes nothing: {outputs:?}") };
+    assert_eq!(writes[..], [Write::Repeated(again.conversation, vec![again])]);
+}
+
+/// L-1, L-2: what comes after all at a position that was said to hold nothing is stored and told, once.
+#[test]
+fn an_event_at_a_hole_is_taken() {
+    let mut shell = Shell::resume();
+    let outputs = shell.come_up(true, 3);
+    let (request, ..) = ranges(&outputs)[0];
+    let nothing = MessagingError::from(ErrorCode::WrongSequenceArgument);
+    let outputs = shell.push(Some(request), Push::Error { header: header(Action::RetransmitEvents), error: nothing });
+    assert_eq!(holes(&outputs), [(1, 3)]);
+    let late = message(ROOM, 2, stranger(), None);
+    let is_told = |output: &Output| matches!(output, Output::Signal(Signal::Event { live: true, .. }));
+    let outputs = shell.push(None, Push::Event(late.clone()));
+    assert_eq!(stored(&outputs, |write| matches!(write, Write::Events(..)).then_some(())).len(), 1);
+    assert_eq!(outputs.iter().filter(|output| is_told(output)).count(), 1);
+    let outputs = shell.push(None, Push::Event(late));
+    assert!(!outputs.iter().any(is_told), "told once");
+    assert_eq!(stored(&outputs, |write| matches!(write, Write::Repeated(..)).then_some(())).len(), 1);
 }
 
 /// L-9: an event far beyond the head is stored and shown, and hides nothing.
@@ -216,6 +245,7 @@ fn what_somebody_outside_is_not_shown_is_fetched_when_they_come_back() {
         membership: Membership::Left,
         uber: false,
         coverage: Ranges::from_iter(SequenceRange::new(Sequence(1), Sequence(5))),
+        holes: Ranges::new(),
         last_activity: Timestamp(1),
         own_read: Sequence::ZERO,
         history: None,

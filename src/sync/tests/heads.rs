@@ -20,6 +20,7 @@ fn saved(held: Option<HeadsCursor>) -> SavedState {
         membership: Membership::Member,
         uber: false,
         coverage: Ranges::from_iter(SequenceRange::new(Sequence(1), Sequence(10))),
+        holes: Ranges::new(),
         last_activity: Timestamp(i64::try_from(n).expect("small")),
         own_read: Sequence::ZERO,
         history: None,

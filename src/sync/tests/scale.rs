@@ -69,6 +69,7 @@ fn of_ten_thousand_conversations_those_on_screen_are_compared_first() {
         membership: Membership::Member,
         uber: false,
         coverage: Ranges::from_iter(SequenceRange::new(Sequence(1), Sequence(3))),
+        holes: Ranges::new(),
         last_activity: Timestamp(i64::try_from(n % 777).expect("small")),
         own_read: Sequence::ZERO,
         history: None,

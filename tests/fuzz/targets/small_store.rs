@@ -352,7 +352,7 @@ pub(super) fn live_with(options: OpenOptions) {
     write(&store, [page, vec![read], vec![Write::Conversation(described())], vec![queued]]);
     check(&store);
     // What a repair does.
-    write(&store, [vec![Write::Rebuild(room())]]);
+    write(&store, [vec![Write::Rebuild(room(), Vec::new())]]);
     check(&store);
     store.leave();
 }

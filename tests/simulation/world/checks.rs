@@ -87,6 +87,9 @@ impl<M: Medium> World<M> {
                 self.check_view(index, *id, log).map_err(|what| format!("{what}, on device {index}"))?;
             }
             self.check_effort(index)?;
+            let contradicted = &self.devices[index].disk.contradicted;
+            let made_up = || format!("an honest server seemed to contradict itself at {contradicted:?}");
+            self.tally.holds("L-1", contradicted.is_empty(), made_up)?;
         }
         self.check_deliveries(&logs)?;
         if self.tally.faults.of("clock jump") > 0 {

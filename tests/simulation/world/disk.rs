@@ -72,6 +72,8 @@ pub(crate) struct Disk {
     heads_cursor: Option<HeadsCursor>,
     /// What other processes want, by number, and what came of it.
     wishes: BTreeMap<u64, (Wish, Option<WishAnswer>)>,
+    /// Where the server told something else than before.
+    pub(crate) contradicted: BTreeSet<(ConversationId, Sequence)>,
 }
 
 impl Disk {
@@ -110,6 +112,7 @@ impl Disk {
                     self.add_events(id, events, tally)?;
                     touched.push(id);
                 }
+                Write::Repeated(id, events) => self.compare(id, &events, tally)?,
                 Write::Cover(id, range) => {
                     self.conversations.entry(id).or_default().coverage.insert(range);
                     touched.push(id);
@@ -133,7 +136,7 @@ impl Disk {
                 }
                 Write::WishAnswered(number, answer) => self.wish_answered(number, answer, tally)?,
                 // Checked by the tests of the store; no device of the simulation follows anybody or has a clock.
-                Write::Rebuild(_)
+                Write::Rebuild(..)
                 | Write::WholeAt(_)
                 | Write::Subscriptions(_)
                 | Write::Subscribed(_)
@@ -194,10 +197,27 @@ impl Disk {
             if let Some(range) = SequenceRange::single(event.sequence) {
                 held.known.insert(range);
             }
+            held.holes.remove(event.sequence);
             held.take_message(id, &event, tally)?;
             let at = event.sequence;
             let is_new = event.conversation == id && held.events.insert(at, event).is_none();
             tally.holds("L-1", is_new, || format!("{id} got an event at {at} that it held, or another's"))?;
+        }
+        Ok(())
+    }
+
+    /// Another telling is of something held, which stays; that it says something else is seen.
+    fn compare(&mut self, id: ConversationId, events: &[Event], tally: &mut Tally) -> Result<(), String> {
+        let held = self.conversations.entry(id).or_default();
+        for event in events {
+            let kept = held.events.get(&event.sequence);
+            let at = event.sequence;
+            let kept = kept.ok_or_else(|| format!("L-1: {id} was told of {at} again, which it does not hold"))?;
+            if kept.contradicted_by(event).is_some() {
+                tally.strike("contradiction");
+                self.contradicted.insert((id, at));
+            }
+            tally.holds("L-1", true, String::new)?;
         }
         Ok(())
     }
@@ -213,6 +233,7 @@ impl Disk {
             membership: held.membership,
             uber: held.description.as_ref().is_some_and(|described| described.uber),
             coverage: held.coverage.clone(),
+            holes: held.holes.clone(),
             last_activity: held.last_activity,
             own_read: self.marks.get(id).copied().unwrap_or_default(),
             history: held.history,
