@@ -455,6 +455,11 @@ impl Core {
             session.user_id = Some(user.id);
             let session = session.clone();
             self.write(Write::Session(session));
+            // What was read before the server had told who reads.
+            for (conversation, sequence) in self.outbox.own_read_marks() {
+                self.ledger.change(conversation, |track| track.own_read = sequence);
+                self.write(Write::ReadMark { conversation, user: user.id, sequence });
+            }
         }
         self.write(Write::User(user.clone()));
         if let Some(login) = self.login.take() {

@@ -337,6 +337,15 @@ impl Outbox {
         Some(sequence)
     }
 
+    /// Returns all of the user's own read marks that are on their way; of one conversation the last.
+    pub(super) fn own_read_marks(&self) -> BTreeMap<ConversationId, Sequence> {
+        let marks = self.unfinished().filter_map(|entry| {
+            let Intent::MarkAsRead { conversation, sequence } = entry.intent else { return None };
+            Some((conversation, sequence))
+        });
+        marks.collect()
+    }
+
     /// Returns whether a second copy of this message is being removed already.
     pub(super) fn removes_duplicate(&self, copy: MessageId) -> bool {
         self.duplicates.contains(&copy)

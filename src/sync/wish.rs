@@ -7,13 +7,12 @@ use crate::model::{Wish, WishAnswer, WishKind};
 impl Core {
     /// Takes a wish over. The process that made it has accepted it: it ends in the outbox, whatever is wrong with it.
     ///
-    /// Before anybody has logged in it stays where it is, and comes again with the next restart.
+    /// A new entry stays where it is before anybody has logged in, and comes again with the next restart. What is about
+    /// an entry is too late then, for there is none.
     pub(super) fn take_wish(&mut self, number: u64, wish: Wish) {
-        if self.session.is_none() {
-            return;
-        }
         let (id, token) = (CommandId::of_wish(number), wish.token);
         match wish.kind {
+            WishKind::Submit(_) if self.session.is_none() => {}
             WishKind::Submit(intent) => self.submit_wished(id, token, intent, wish.wished_at),
             WishKind::Cancel => self.cancel(id, token),
             WishKind::Retry => self.retry(id, token),

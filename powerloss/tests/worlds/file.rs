@@ -1,7 +1,9 @@
 //! A device's file on a disk that loses power.
 
+use crate::world::World;
 use crate::world::disk::Disk as Maps;
 use crate::world::medium::Medium;
+use backscroll::model::Wish;
 use backscroll::store::{OpenOptions, Store};
 use backscroll::sync::{SavedState, Write};
 use fastrand::Rng;
@@ -54,7 +56,7 @@ pub(crate) struct File {
     disk: Disk,
     seen: usize,
     rng: Rng,
-    pub(crate) figures: Figures,
+    figures: Figures,
 }
 
 fn scratch() -> Result<TempDir, String> {
@@ -68,13 +70,20 @@ fn open(folder: &TempDir) -> Result<Store, String> {
 }
 
 /// The same state in the same words, whatever order it came in.
-fn words(mut state: SavedState) -> String {
+fn words(mut state: SavedState, wishes: &[(u64, Wish)]) -> String {
     state.conversations.sort_by_key(|conversation| conversation.id);
-    format!("{state:#?}")
+    format!("{state:#?} {wishes:#?}")
 }
 
 fn held(store: &Store) -> Result<String, String> {
-    store.saved_state().map(words).map_err(|error| format!("D-1: the store does not read: {error:?}"))
+    let state = store.saved_state().and_then(|state| Ok((state, store.read(|reader| reader.wishes())?)));
+    let (state, wishes) = state.map_err(|error| format!("D-1: the store does not read: {error:?}"))?;
+    Ok(words(state, &wishes))
+}
+
+fn expected(maps: &Maps) -> String {
+    let wishes: Vec<(u64, Wish)> = maps.waiting_wishes().map(|(number, wish)| (number, wish.clone())).collect();
+    words(maps.saved_state(), &wishes)
 }
 
 /// D-1, M-1, M-4: the file is sound, and what it shows follows from what it holds.
@@ -141,6 +150,15 @@ impl File {
     }
 }
 
+impl World<File> {
+    /// Returns how often things happened to the files of all devices.
+    pub(crate) fn figures(&self) -> Figures {
+        let mut all = Figures::default();
+        self.devices.iter().for_each(|device| all.add(&device.medium.figures));
+        all
+    }
+}
+
 impl Medium for File {
     fn new(seed: u64) -> Self {
         let folder = scratch().expect("a scratch folder");
@@ -166,9 +184,14 @@ impl Medium for File {
         self.store()?.write(writes.to_vec()).wait().map_err(|error| format!("D-3: not stored: {error:?}"))?;
         if is_enumerated {
             let after = held(self.store()?)?;
-            self.enumerate(from, &words(maps.saved_state()), &after)?;
+            self.enumerate(from, &expected(maps), &after)?;
         }
         Ok(())
+    }
+
+    fn wish(&mut self, wish: &Wish) -> Result<(), String> {
+        let wished = self.store()?.wish(vec![wish.clone()]).wait();
+        wished.map(drop).map_err(|error| format!("D-3: not wished: {error:?}"))
     }
 
     fn reopen(&mut self, maps: &Maps) -> Result<(), String> {
@@ -179,7 +202,7 @@ impl Medium for File {
         self.catch_up(self.recorder.position());
         let image = self.disk.cut(survival).image;
         self.boot(&image)?;
-        let (found, expected) = (held(self.store()?)?, words(maps.saved_state()));
+        let (found, expected) = (held(self.store()?)?, expected(maps));
         if found == expected {
             Ok(())
         } else {
@@ -198,7 +221,7 @@ impl Medium for File {
 
     fn die_in(&mut self, writes: &[Write], maps: &Maps, _: &mut Rng) -> Result<bool, String> {
         self.figures.cuts += 1;
-        let before = words(maps.saved_state());
+        let before = expected(maps);
         let from = self.recorder.position();
         self.store()?.write(writes.to_vec()).wait().map_err(|error| format!("D-3: not stored: {error:?}"))?;
         let (after, to) = (held(self.store()?)?, self.recorder.position());

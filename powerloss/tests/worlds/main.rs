@@ -39,7 +39,7 @@ fn run(flavour: Flavour) {
         worlds += 1;
         steps += world.steps;
         time += world.now;
-        world.media().for_each(|file| all.add(&file.figures));
+        all.add(&world.figures());
         if let Err(what) = ended {
             panic!("seed {seed}, {flavour:?}, {:?}: at {:?}: {what}", world.faults, world.now);
         }

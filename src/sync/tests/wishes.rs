@@ -74,3 +74,12 @@ fn a_wish_takes_back_what_has_not_left_and_is_refused_for_what_is_gone() {
     let outputs = shell.give(Input::Wish(4, wish(1, WishKind::Retry)));
     assert_eq!(answers(&outputs), [(4, WishAnswer::Refused)]);
 }
+
+/// Whoever waits for an answer gets one, also before anybody has logged in.
+#[test]
+fn a_wish_about_an_entry_is_answered_without_a_session() {
+    let mut shell = Shell::restore(SavedState::default());
+    assert!(shell.give(Input::Wish(1, wish(1, text(1)))).is_empty(), "it comes again");
+    let outputs = shell.give(Input::Wish(2, wish(1, WishKind::Cancel)));
+    assert_eq!(answers(&outputs), [(2, WishAnswer::Refused)]);
+}

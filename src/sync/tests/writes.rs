@@ -103,6 +103,21 @@ fn read_marks_that_wait_become_the_highest() {
     assert_eq!(accepted(&shell.submit(6, mark(0))).state, OutboxState::Queued);
 }
 
+/// M-5: a mark that is set before the server has told who reads is shown as soon as it has.
+#[test]
+fn a_read_mark_waits_for_who_reads() {
+    let unnamed = Session { user_id: None, ..session() };
+    let mut shell = Shell::restore(SavedState { session: Some(unnamed), ..SavedState::default() });
+    shell.submit(1, mark(7));
+    shell.connect(true);
+    let outputs = shell.rpc(ServerRpc::LoggedIn { display_name: String::new(), connection: None, tokens: None });
+    let own_user = requests(&outputs).into_iter().find(|(_, body)| matches!(body, Request::GetUser(_))).expect("asked");
+    let outputs = shell.tell_own_user(own_user.0, &[ROOM]);
+    let shown = Write::ReadMark { conversation: conversation(ROOM), user: me(), sequence: Sequence(7) };
+    let with_mark = |output: &Output| matches!(output, Output::Write(writes) if writes.contains(&shown));
+    assert!(outputs.iter().any(with_mark), "{outputs:?}");
+}
+
 /// O-5: an edit of what has not left becomes part of it; several become one, each part by itself.
 #[test]
 fn an_edit_of_what_waits_becomes_part_of_it() {

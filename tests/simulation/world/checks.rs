@@ -6,7 +6,7 @@ use super::medium::Medium;
 use super::{Accepted, World, foreign};
 use backscroll::model::{
     ClientToken, Conversation, ConversationId, Event, EventBody, Intent, Membership, Message, MessageId, OutboxState,
-    Permissions, Sequence, SequenceRange, UserId, fold_messages,
+    Permissions, Ranges, Sequence, SequenceRange, UserId, fold_messages,
 };
 use backscroll::protocol::{REQUEST_TIMEOUT, RETRANSMIT_MAX};
 use backscroll_server::Hub;
@@ -121,8 +121,10 @@ impl<M: Medium> World<M> {
         let held = held.expect("matched above");
         let stored = hub.storage().conversation(id).map_err(|error| error.to_string())?.expect("stands in it");
         let head = log.last().map_or(Sequence::ZERO, |event| event.sequence);
-        let whole = held.head == head && held.coverage.contiguous_end() == head;
-        tally.holds("L-8", whole, || format!("{id} is at {} of {head}, covers {:?}", held.head, held.coverage))?;
+        let wanted = device.wanted(held);
+        let whole = held.head == head && wanted.is_none_or(|wanted| held.coverage.contains_range(wanted));
+        let behind = || format!("{id} is at {} of {head}, covers {:?} and wants {wanted:?}", held.head, held.coverage);
+        tally.holds("L-8", whole, behind)?;
         let has_holes = !held.holes.is_empty() && !stored.conversation.uber;
         tally.holds("L-2", !has_holes, || format!("{id} has holes {:?}", held.holes))?;
         let described = held.description.as_ref().ok_or_else(|| format!("M-7: {id} was never described"))?;
@@ -247,24 +249,28 @@ impl<M: Medium> World<M> {
             let device = &self.devices[index];
             let Some(held) = device.disk.conversations.get(id) else { continue };
             if held.membership == Membership::Member && held.description.as_ref().is_some_and(|told| !told.uber) {
-                let needed = log.len().div_ceil(RETRANSMIT_MAX as usize);
-                let asked = device.asked.get(id).map_or(0, Vec::len);
-                let many = || format!("{asked} requests for {} events", log.len());
+                let wanted: Ranges = device.wanted(held).into_iter().collect();
+                let needed = wanted.count().div_ceil(u64::from(RETRANSMIT_MAX));
+                let asked = device.asked.get(id).map_or(0, Vec::len) as u64;
+                let many = || format!("{asked} requests for {} of {} events", wanted.count(), log.len());
                 self.tally.holds("L-7", asked <= needed, many)?;
+                let exact = || format!("{wanted:?} of {id} is wanted, and {:?} is held", held.coverage);
+                self.tally.holds("R-59", held.coverage == wanted, exact)?;
             }
         }
         Ok(())
     }
 }
 
-/// Where a device shows another message than the log gives, if anywhere.
+/// Where a device shows another message than the log gives, of which it may hold a part, if anywhere.
 fn first_difference(held: &Held, log: &[Event]) -> Option<Sequence> {
-    let visible = log.iter().filter(|event| !held.holes.contains(event.sequence));
+    let is_held = |event: &&Event| held.events.contains_key(&event.sequence);
+    let visible = log.iter().filter(is_held);
     let (mut shown, mut expected) = (fold_messages(held.events.values()), fold_messages(visible));
-    // The server erases what was removed, also for those who were away and never hear of the removal.
+    // The server erases what was removed, also for those who were away, or do not want to hear of the removal.
     let removed_unseen: BTreeSet<MessageId> = log
         .iter()
-        .filter(|event| held.holes.contains(event.sequence))
+        .filter(|event| !is_held(event))
         .filter_map(|event| match event.body {
             EventBody::MessageRemoved(id) => Some(id),
             _ => None,

@@ -2,11 +2,13 @@
 
 use super::diagrams::Diagrams;
 use super::disk::Disk;
+use super::keeper::Keeper;
 use super::medium::Medium;
+use super::wishes::accepted_in;
 use super::{Accepted, Flavour, Packet, World};
 use backscroll::model::{
-    ClientToken, ConversationId, Credentials, Event, Intent, OutboxEntry, OutboxState, Secret, Sequence, SequenceRange,
-    ServerAddress, Uptime, UserId,
+    ClientToken, ConversationId, Credentials, Event, HistoryPolicy, Intent, OutboxEntry, OutboxState, Ranges, Secret,
+    Sequence, SequenceRange, ServerAddress, Tokens, Uptime, UserId,
 };
 use backscroll::protocol::{RateLimit, ServerFrame};
 use backscroll::sync::{
@@ -27,23 +29,33 @@ pub(super) enum Asked {
     Retry,
     /// The edit of this number, of a message known by its token.
     Edit(usize),
+    /// A part of history, as far as there was one when it was asked for.
+    Fetch(ConversationId, SequenceRange),
     Other,
 }
 
 /// A process and the file it works on.
-pub(super) struct Device<M> {
+pub(crate) struct Device<M> {
     pub(super) user: UserId,
+    /// How much history it fetches of conversations without a policy of their own.
+    pub(super) policy: HistoryPolicy,
+    /// Where the tokens are, if not in the file.
+    pub(super) keeper: Option<Keeper>,
+    /// Whether other processes have the file open as well.
+    pub(super) is_shared: bool,
     pub(super) core: Option<Core>,
     pub(super) started: Duration,
     /// When the core is next due.
     pub(super) due: Option<Duration>,
     pub(super) disk: Disk,
-    pub(super) medium: M,
+    pub(crate) medium: M,
     pub(super) link: Option<(LinkId, u64)>,
     /// Until when there is no network.
     pub(super) offline_until: Duration,
     pub(super) waiting: BTreeMap<CommandId, Asked>,
     pub(super) commands: u64,
+    /// What wishes of other processes are about.
+    pub(super) wished: BTreeMap<u64, Asked>,
     pub(super) state: LinkState,
     pub(super) spins: u32,
     pub(super) diagrams: Diagrams,
@@ -55,6 +67,10 @@ pub(super) struct Device<M> {
     pub(super) interruptions: u32,
     /// Which history was asked for.
     pub(super) asked: BTreeMap<ConversationId, Vec<SequenceRange>>,
+    /// Which history somebody waits for on the present link.
+    pub(super) awaited: BTreeMap<ConversationId, Ranges>,
+    /// Which conversations were looked through for something uncertain on the present link.
+    pub(super) searched: BTreeSet<ConversationId>,
     /// Until when it must be silent after it was told to slow down.
     pub(super) slow_until: Duration,
     /// The link on which a refresh is under way.
@@ -63,11 +79,31 @@ pub(super) struct Device<M> {
     pub(super) marks: BTreeMap<ConversationId, i64>,
 }
 
+impl<M> Device<M> {
+    /// Returns the tokens that are durable.
+    pub(super) fn tokens(&self) -> Option<&Tokens> {
+        let in_file = || self.disk.session.as_ref().and_then(|session| session.tokens.as_ref());
+        self.keeper.as_ref().and_then(Keeper::kept).or_else(in_file)
+    }
+
+    /// Nothing is going to happen by itself any more.
+    pub(super) fn is_calm(&self) -> bool {
+        self.state == LinkState::Live
+            && self.disk.unfinished().next().is_none()
+            && self.disk.waiting_wishes().next().is_none()
+            && !self.waiting.values().any(|asked| matches!(asked, Asked::Fetch(..)))
+    }
+}
+
 impl<M: Medium> World<M> {
     pub(super) fn add_device(&mut self, user: UserId) {
         let index = self.devices.len();
+        let policy = if self.policies { Self::a_policy(&mut self.rng) } else { HistoryPolicy::Everything };
         self.devices.push(Device {
             user,
+            policy,
+            keeper: (self.rng.u32(0..4) == 0).then(Keeper::default),
+            is_shared: self.rng.u32(0..3) == 0,
             core: None,
             started: Duration::ZERO,
             due: None,
@@ -77,6 +113,7 @@ impl<M: Medium> World<M> {
             offline_until: Duration::ZERO,
             waiting: BTreeMap::new(),
             commands: 0,
+            wished: BTreeMap::new(),
             state: LinkState::default(),
             spins: 0,
             diagrams: Diagrams::default(),
@@ -84,6 +121,8 @@ impl<M: Medium> World<M> {
             told: BTreeSet::new(),
             interruptions: 0,
             asked: BTreeMap::new(),
+            awaited: BTreeMap::new(),
+            searched: BTreeSet::new(),
             slow_until: Duration::ZERO,
             refreshing: None,
             marks: BTreeMap::new(),
@@ -91,14 +130,14 @@ impl<M: Medium> World<M> {
         self.post(self.now + Duration::from_millis(index as u64), Packet::Start(index));
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self, history: HistoryPolicy) -> Settings {
         let quarantine = if self.flavour == Flavour::Hasty { Duration::ZERO } else { Duration::from_secs(60) };
         let rate = RateLimit { burst: 16, interval: Duration::from_millis(20) };
-        Settings { rate, quarantine, ..Settings::default() }
+        Settings { rate, quarantine, history, ..Settings::default() }
     }
 
     pub(super) fn start(&mut self, index: usize) -> Result<(), String> {
-        let settings = self.settings();
+        let settings = self.settings(self.devices[index].policy);
         let seed = self.rng.u64(..);
         let device = &mut self.devices[index];
         device.medium.reopen(&device.disk)?;
@@ -107,11 +146,15 @@ impl<M: Medium> World<M> {
         device.slow_until = Duration::ZERO;
         device.knows_password = false;
         device.told.clear();
-        let saved = device.disk.saved_state();
+        let mut saved = device.disk.saved_state();
+        if let Some(keeper) = &device.keeper {
+            keeper.give_back(&mut saved);
+        }
         let may_resume = saved.session.as_ref().is_some_and(|session| session.tokens.is_some());
         device.diagrams = Diagrams::begin(&saved);
         device.core = Some(Core::restore(saved, settings, seed, Uptime::default()));
         self.ask_deadline(index);
+        self.take_wishes(index)?;
         if may_resume { Ok(()) } else { self.log_in(index, self.devices[index].user) }
     }
 
@@ -148,12 +191,16 @@ impl<M: Medium> World<M> {
         device.state = LinkState::default();
         device.interruptions += 1;
         device.refreshing = None;
+        device.forget_awaited();
     }
 
     pub(super) fn command(&mut self, index: usize, command: Command, asked: Asked) -> Result<(), String> {
         let device = &mut self.devices[index];
         if device.core.is_none() {
             return Ok(());
+        }
+        if let (Asked::Fetch(conversation, range), true) = (asked, device.link.is_some()) {
+            device.awaited.entry(conversation).or_default().insert(range);
         }
         device.commands += 1;
         let id = CommandId(device.commands);
@@ -215,9 +262,10 @@ impl<M: Medium> World<M> {
     }
 
     /// Stores a transaction, unless the disk or the process fails. Returns whether the process goes on.
-    fn commit(&mut self, index: usize, writes: Vec<Write>) -> Result<bool, String> {
+    fn commit(&mut self, index: usize, mut writes: Vec<Write>) -> Result<bool, String> {
         let fails = self.strikes("failed commit", self.faults.commit);
         let dies = !fails && self.strikes("death in a commit", self.faults.torn_commit);
+        self.keep_tokens(index, &mut writes, fails || dies);
         let device = &mut self.devices[index];
         let is_kept = if fails {
             device.medium.refuse(&writes)?
@@ -235,7 +283,9 @@ impl<M: Medium> World<M> {
                     None => drop(self.cancelled.insert(token)),
                 }
             }
+            let accepted = accepted_in(&writes);
             device.disk.apply(writes, &mut self.tally)?;
+            self.wishes_answered(index, &accepted)?;
         }
         if dies {
             self.kill(index);
@@ -247,12 +297,26 @@ impl<M: Medium> World<M> {
         Ok(is_kept && !dies)
     }
 
+    /// Tokens go to whoever keeps them, before the transaction that they are taken out of: when that fails, the newest
+    /// pair is still the one that works. The keeper may be what fails.
+    fn keep_tokens(&mut self, index: usize, writes: &mut [Write], may_fail: bool) {
+        let Some(keeper) = &mut self.devices[index].keeper else { return };
+        if let Some(tokens) = Keeper::take_out(writes) {
+            if may_fail && self.rng.bool() {
+                return;
+            }
+            keeper.keep(tokens);
+            self.tally.arrow("Tokens", "file", "keeper");
+        }
+    }
+
     fn hang_up(&mut self, index: usize, link: LinkId) -> Result<(), String> {
         let device = &mut self.devices[index];
         let open = device.link.take().filter(|(current, _)| *current == link);
         self.tally.holds("C-5", open.is_some(), || "hung up what was not open".to_owned())?;
         device.interruptions += 1;
         device.refreshing = None;
+        device.forget_awaited();
         if let Some((_, conn)) = open {
             self.sever(conn);
         }
@@ -274,24 +338,32 @@ impl<M: Medium> World<M> {
             (_, Ok(Reply::Accepted(entry))) => {
                 let stored = device.disk.outbox.contains_key(&entry.token);
                 self.tally.holds("D-3", stored, || "accepted before it was stored".to_owned())?;
-                if let Asked::Edit(number) = asked {
-                    self.accepted_edits.insert(number, entry.token);
-                }
-                // Accepted once more when an edit goes into it, or when it is tried again by hand: then others may
-                // have gone before it.
-                match self.accepted.iter_mut().find(|accepted| accepted.token == entry.token) {
-                    Some(accepted) => accepted.in_order &= asked != Asked::Retry,
-                    None => {
-                        if let Intent::SendMessage { conversation, .. } = entry.intent {
-                            let accepted = Accepted { device: index, conversation, token: entry.token, in_order: true };
-                            self.accepted.push(accepted);
-                        }
-                    }
-                }
+                self.accepted(index, &entry, asked);
             }
+            (Asked::Fetch(id, range), Ok(_)) => self.check_fetched(index, id, range)?,
+            (Asked::Fetch(..), Err(Refusal::Offline)) => self.tally.arrow("Fetch", "asked", "offline"),
+            (Asked::Fetch(..), Err(_)) => self.tally.arrow("Fetch", "asked", "refused"),
             _ => {}
         }
         Ok(())
+    }
+
+    /// Takes note of an entry that stands for what was wanted.
+    pub(super) fn accepted(&mut self, index: usize, entry: &OutboxEntry, asked: Asked) {
+        if let Asked::Edit(number) = asked {
+            self.accepted_edits.push((number, entry.token));
+        }
+        // Accepted once more when an edit goes into it, or when it is tried again by hand: then others may have gone
+        // before it.
+        match self.accepted.iter_mut().find(|accepted| accepted.token == entry.token) {
+            Some(accepted) => accepted.in_order &= asked != Asked::Retry,
+            None => {
+                if let Intent::SendMessage { conversation, .. } = entry.intent {
+                    let accepted = Accepted { device: index, conversation, token: entry.token, in_order: true };
+                    self.accepted.push(accepted);
+                }
+            }
+        }
     }
 
     fn told(&mut self, index: usize, signal: Signal) -> Result<(), String> {

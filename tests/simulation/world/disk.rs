@@ -2,9 +2,9 @@
 
 use super::tally::Tally;
 use backscroll::model::{
-    ClientToken, Conversation, ConversationId, Event, EventBody, Intent, Membership, Message, MessageId, MessageKey,
-    OutboxEntry, OutboxState, Ranges, Sequence, SequenceRange, Session, Timestamp, User, UserId, fold_messages,
-    token_of_payload, without_token,
+    ClientToken, Conversation, ConversationId, Event, EventBody, HistoryPolicy, Intent, Membership, Message, MessageId,
+    MessageKey, OutboxEntry, OutboxState, Ranges, Sequence, SequenceRange, Session, Timestamp, User, UserId, Wish,
+    WishAnswer, WishKind, fold_messages, token_of_payload, without_token,
 };
 use backscroll::sync::{HeadsCursor, SavedConversation, SavedState, Write};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +18,10 @@ pub(crate) struct Held {
     pub(crate) events: BTreeMap<Sequence, Event>,
     pub(crate) coverage: Ranges,
     pub(crate) holes: Ranges,
+    /// Its own policy, if it has one.
+    pub(crate) history: Option<HistoryPolicy>,
+    /// The end of the unbroken coverage, after the last transaction.
+    cursor: Sequence,
     last_activity: Timestamp,
     /// Positions that hold an event, or are known to hold none.
     known: Ranges,
@@ -43,13 +47,16 @@ impl Held {
         Ok(())
     }
 
-    /// What is covered is held or known to be a hole, and the other way round.
-    fn check(&self, id: ConversationId, tally: &mut Tally) -> Result<(), String> {
+    /// What is covered is held or known to be a hole, and the other way round; and where catching up resumes never
+    /// goes back.
+    fn check(&mut self, id: ConversationId, tally: &mut Tally) -> Result<(), String> {
         let (covers, known) = (&self.coverage, &self.known);
         tally.holds("L-2", known == covers, || format!("{id} covers {covers:?}, holds {known:?}"))?;
         let ranges: Vec<SequenceRange> = covers.iter().collect();
         let apart = ranges.windows(2).all(|pair| pair[0].last().next() < pair[1].first());
-        tally.holds("L-4", apart, || format!("{id} covers {ranges:?}"))
+        tally.holds("L-4", apart, || format!("{id} covers {ranges:?}"))?;
+        let before = std::mem::replace(&mut self.cursor, covers.contiguous_end());
+        tally.holds("L-3", before <= self.cursor, || format!("{id} was held up to {before}, and is to {}", self.cursor))
     }
 }
 
@@ -63,6 +70,8 @@ pub(crate) struct Disk {
     marks: BTreeMap<ConversationId, Sequence>,
     users: BTreeMap<UserId, User>,
     heads_cursor: Option<HeadsCursor>,
+    /// What other processes want, by number, and what came of it.
+    wishes: BTreeMap<u64, (Wish, Option<WishAnswer>)>,
     /// Where the server told something else than before.
     pub(crate) contradicted: BTreeSet<(ConversationId, Sequence)>,
 }
@@ -73,7 +82,12 @@ impl Disk {
         let (mut touched, mut entries) = (Vec::new(), Vec::new());
         for write in writes {
             match write {
-                Write::Session(session) => self.session = Some(session),
+                Write::Session(session) => {
+                    if own_id(&self.session) != session.user_id {
+                        entries.extend(self.outbox.keys());
+                    }
+                    self.session = Some(session);
+                }
                 // No device of these worlds registers one.
                 Write::PushToken(_) | Write::PushTokenForget(_) => {}
                 Write::User(user) => {
@@ -115,15 +129,19 @@ impl Disk {
                         self.marks.insert(conversation, sequence);
                     }
                 }
-                // Checked by the tests of the store; no device of the simulation has a policy or a clock.
+                Write::History(id, policy) => {
+                    let before = &mut self.conversations.entry(id).or_default().history;
+                    tally.arrow("History", name_of_policy(*before), name_of_policy(policy));
+                    *before = policy;
+                }
+                Write::WishAnswered(number, answer) => self.wish_answered(number, answer, tally)?,
+                // Checked by the tests of the store; no device of the simulation follows anybody or has a clock.
                 Write::Rebuild(..)
-                | Write::History(..)
                 | Write::WholeAt(_)
                 | Write::Subscriptions(_)
                 | Write::Subscribed(_)
                 | Write::Unsubscribed(_)
-                | Write::PublicConversations(_)
-                | Write::WishAnswered(..) => {}
+                | Write::PublicConversations(_) => {}
                 Write::Outbox(entry) => {
                     if let Some(before) = self.outbox.get(&entry.token) {
                         check_arrow(before.state, entry.state)?;
@@ -137,8 +155,10 @@ impl Disk {
                 }
             }
         }
-        for (id, held) in touched.iter().filter_map(|id| self.conversations.get_key_value(id)) {
-            held.check(*id, tally)?;
+        for id in touched {
+            if let Some(held) = self.conversations.get_mut(&id) {
+                held.check(id, tally)?;
+            }
         }
         entries.iter().try_for_each(|token| self.check_entry(*token, tally))
     }
@@ -150,7 +170,10 @@ impl Disk {
         let held = entry.intent.conversation().and_then(|id| self.conversations.get(&id));
         let both = held.is_some_and(|held| held.ours.contains_key(&token));
         tally.holds("O-2", !both, || format!("{token:?} is held, and waited for"))?;
-        if let Intent::MarkAsRead { conversation, sequence } = entry.intent {
+        // Before the server has told who the user is, nobody knows whose mark it is.
+        if let Intent::MarkAsRead { conversation, sequence } = entry.intent
+            && own_id(&self.session).is_some()
+        {
             let shown = self.marks.get(&conversation).copied().unwrap_or_default();
             tally.holds("M-5", shown >= sequence, || format!("{sequence} was read, {shown} is shown"))?;
         }
@@ -213,7 +236,7 @@ impl Disk {
             holes: held.holes.clone(),
             last_activity: held.last_activity,
             own_read: self.marks.get(id).copied().unwrap_or_default(),
-            history: None,
+            history: held.history,
         });
         SavedState {
             session: self.session.clone(),
@@ -223,6 +246,44 @@ impl Disk {
             users: self.users.keys().copied().collect(),
             heads_cursor: self.heads_cursor.clone(),
         }
+    }
+
+    /// Another process wants something; returns the number of the wish. Taking back and trying again may be wished for
+    /// anew once they were answered.
+    pub(crate) fn wish(&mut self, wish: Wish) -> u64 {
+        let same = |known: &Wish| known.token == wish.token && is_same_kind(&known.kind, &wish.kind);
+        match self.wishes.iter_mut().find(|(_, (known, _))| same(known)) {
+            Some((number, (_, answer))) => {
+                *answer = None;
+                *number
+            }
+            None => {
+                let number = self.wishes.last_key_value().map_or(0, |(last, _)| *last) + 1;
+                self.wishes.insert(number, (wish, None));
+                number
+            }
+        }
+    }
+
+    /// What other processes want and nobody has taken over yet, in order.
+    pub(crate) fn waiting_wishes(&self) -> impl Iterator<Item = (u64, &Wish)> {
+        self.wishes.iter().filter(|(_, (_, answer))| answer.is_none()).map(|(number, (wish, _))| (*number, wish))
+    }
+
+    /// A wish is answered once; one for an entry becomes an entry, for another process has accepted it.
+    fn wish_answered(&mut self, number: u64, answer: WishAnswer, tally: &mut Tally) -> Result<(), String> {
+        let waiting = self.wishes.get_mut(&number).filter(|(_, answered)| answered.is_none());
+        tally.holds("D-8", waiting.is_some(), || format!("wish {number} was answered, and nobody waited for it"))?;
+        let Some((wish, answered)) = waiting else { return Ok(()) };
+        *answered = Some(answer);
+        let (name, is_accepted) = match answer {
+            WishAnswer::Accepted(_) => ("accepted", true),
+            WishAnswer::Done => ("done", false),
+            WishAnswer::Refused => ("refused", false),
+        };
+        tally.arrow("Wish", "waiting", name);
+        let fits = is_accepted || !matches!(wish.kind, WishKind::Submit(_));
+        tally.holds("D-8", fits, || format!("{wish:?} was accepted once, and is answered with {answer:?}"))
     }
 
     /// What is still going to happen by itself: not what waits for something that was set aside.
@@ -285,6 +346,24 @@ const fn name_of_state(state: OutboxState) -> &'static str {
         OutboxState::Uncertain => "Uncertain",
         OutboxState::Settled => "Settled",
         OutboxState::Failed => "Failed",
+    }
+}
+
+const fn is_same_kind(one: &WishKind, other: &WishKind) -> bool {
+    match (one, other) {
+        (WishKind::Submit(_), WishKind::Submit(_))
+        | (WishKind::Cancel, WishKind::Cancel)
+        | (WishKind::Retry, WishKind::Retry) => true,
+        (WishKind::Submit(_) | WishKind::Cancel | WishKind::Retry, _) => false,
+    }
+}
+
+const fn name_of_policy(policy: Option<HistoryPolicy>) -> &'static str {
+    match policy {
+        None => "that of all",
+        Some(HistoryPolicy::Everything) => "everything",
+        Some(HistoryPolicy::Newest(_)) => "newest",
+        Some(HistoryPolicy::OnDemand) => "on demand",
     }
 }
 

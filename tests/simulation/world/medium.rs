@@ -1,6 +1,7 @@
 //! What lies under a device's maps.
 
 use super::disk::Disk;
+use backscroll::model::Wish;
 use backscroll::sync::Write;
 use fastrand::Rng;
 
@@ -11,6 +12,9 @@ pub(crate) trait Medium {
 
     /// Keeps one transaction, on top of what the maps hold.
     fn commit(&mut self, writes: &[Write], disk: &Disk) -> Result<(), String>;
+
+    /// Keeps what another process wants.
+    fn wish(&mut self, wish: &Wish) -> Result<(), String>;
 
     /// Something goes wrong under a transaction, and whoever waits is told that it failed. Returns whether it did not.
     fn refuse(&mut self, writes: &[Write]) -> Result<bool, String>;
@@ -33,6 +37,10 @@ impl Medium for Imagined {
     }
 
     fn commit(&mut self, _: &[Write], _: &Disk) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn wish(&mut self, _: &Wish) -> Result<(), String> {
         Ok(())
     }
 

@@ -9,17 +9,20 @@ mod diagrams;
 pub(crate) mod disk;
 pub(crate) mod faults;
 mod foreign;
+mod keeper;
 mod lies;
 pub(crate) mod medium;
 mod network;
 mod outsiders;
+mod policies;
 mod server;
 pub(crate) mod tally;
 mod users;
+mod wishes;
 
 use backscroll::model::{ClientToken, ConversationId, OutboxEntry, Uptime, UserId, UserName};
 use backscroll::protocol::{ClientFrame, ServerFrame};
-use backscroll::sync::{Input, LinkId, LinkState};
+use backscroll::sync::{Input, LinkId};
 use backscroll_server::Hub;
 use backscroll_server::storage::Memory;
 use device::Device;
@@ -69,6 +72,8 @@ enum Packet {
     Start(usize),
     /// Somebody at the device types the password again.
     LogIn(usize),
+    /// The process that syncs notices what others want.
+    Wished(usize),
     Act,
 }
 
@@ -95,7 +100,9 @@ pub(crate) struct World<M> {
     /// How far the server's time of day is from the truth, in seconds.
     clock_error: i64,
     users: Vec<(UserId, UserName)>,
-    devices: Vec<Device<M>>,
+    pub(crate) devices: Vec<Device<M>>,
+    /// Whether devices choose how much history they fetch.
+    policies: bool,
     conns: BTreeMap<u64, Conn>,
     packets: BTreeMap<(Duration, u64), Packet>,
     serial: u64,
@@ -103,8 +110,8 @@ pub(crate) struct World<M> {
     cancelled: BTreeSet<ClientToken>,
     /// Edits of messages known by their token: of which, and the new text.
     edits: Vec<(ClientToken, String)>,
-    /// The numbers of those that were accepted, and the entries that carry them.
-    accepted_edits: BTreeMap<usize, ClientToken>,
+    /// The numbers of those that were accepted, in that order, and the entries that carry them.
+    accepted_edits: Vec<(usize, ClientToken)>,
     /// Settled so long ago that no device keeps it.
     outlived: BTreeMap<ClientToken, OutboxEntry>,
     actions_left: u32,
@@ -144,13 +151,14 @@ impl<M: Medium> World<M> {
             clock_error: 0,
             users,
             devices: Vec::new(),
+            policies: rng.bool(),
             conns: BTreeMap::new(),
             packets: BTreeMap::new(),
             serial: 0,
             accepted: Vec::new(),
             cancelled: BTreeSet::new(),
             edits: Vec::new(),
-            accepted_edits: BTreeMap::new(),
+            accepted_edits: Vec::new(),
             outlived: BTreeMap::new(),
             rng,
             trace,
@@ -185,10 +193,7 @@ impl<M: Medium> World<M> {
         let mut calm_since = None;
         loop {
             self.step()?;
-            let calm = self
-                .devices
-                .iter()
-                .all(|device| device.state == LinkState::Live && device.disk.unfinished().next().is_none());
+            let calm = self.devices.iter().all(Device::is_calm);
             let since = *calm_since.get_or_insert(self.now);
             if !calm {
                 calm_since = None;
@@ -199,18 +204,12 @@ impl<M: Medium> World<M> {
                 let stuck: Vec<_> = self
                     .devices
                     .iter()
-                    .map(|d| (d.user, d.state.clone(), d.disk.unfinished().collect::<Vec<_>>()))
+                    .map(|d| (d.user, d.state.clone(), d.disk.unfinished().collect::<Vec<_>>(), &d.waiting))
                     .collect();
                 let stuck = || format!("not at rest after two quiet hours: {stuck:?}");
                 return self.tally.holds("L-8", false, stuck);
             }
         }
-    }
-
-    /// What lies under the devices.
-    #[allow(dead_code, reason = "only worlds of real files are asked")]
-    pub(crate) fn media(&self) -> impl Iterator<Item = &M> {
-        self.devices.iter().map(|device| &device.medium)
     }
 
     fn chance(&mut self, in_a_thousand: u32) -> bool {

@@ -37,6 +37,7 @@ impl<M: Medium> World<M> {
                 self.log_in(device, self.devices[device].user)
             }
             Packet::LogIn(_) => Ok(()),
+            Packet::Wished(device) => self.take_wishes(device),
             Packet::Act => self.act(),
             Packet::Refused(device, link) => {
                 if self.devices[device].link.is_some_and(|(current, _)| current == link) {
@@ -67,6 +68,7 @@ impl<M: Medium> World<M> {
         }
         self.devices[device].interruptions += 1;
         self.devices[device].refreshing = None;
+        self.devices[device].forget_awaited();
         self.give(device, Input::Disconnected(link))
     }
 
@@ -165,7 +167,7 @@ impl<M: Medium> World<M> {
     pub(super) fn dial(&mut self, index: usize, link: LinkId) -> Result<(), String> {
         let device = &self.devices[index];
         self.tally.holds("C-5", device.link.is_none(), || "dialled while a link is open".to_owned())?;
-        let has_tokens = device.disk.session.as_ref().is_some_and(|session| session.tokens.is_some());
+        let has_tokens = device.tokens().is_some();
         let nobody = || "dialled with nobody to log in as".to_owned();
         self.tally.holds("C-3", has_tokens || device.knows_password, nobody)?;
         self.serial += 1;
@@ -226,7 +228,7 @@ impl<M: Medium> World<M> {
         let chat = match frame {
             ClientFrame::Chat(chat) => chat,
             ClientFrame::Rpc(rpc) => {
-                let tokens = device.disk.session.as_ref().and_then(|session| session.tokens.as_ref());
+                let tokens = device.tokens();
                 let not_stored = || "a token was used that is not on disk".to_owned();
                 match rpc {
                     ClientRpc::Login { options, .. } => {
@@ -269,6 +271,14 @@ impl<M: Medium> World<M> {
                 let at = |number: i64| Sequence(u32::try_from(number).unwrap_or(u32::MAX));
                 let range = SequenceRange::new(at(*from), at(*to));
                 device.asked.entry(*conversation).or_default().extend(range);
+                if let Some(range) = range {
+                    self.check_wanted(index, *conversation, range)?;
+                }
+            }
+            Request::GetConversations(ids) => {
+                if let [id] = ids.as_slice() {
+                    device.search(*id);
+                }
             }
             _ => {}
         }

@@ -7,7 +7,8 @@ use super::medium::Medium;
 use super::server::POISON;
 use super::{EPOCH, Packet, World};
 use backscroll::model::{
-    ClientToken, ConversationConfig, ConversationId, Intent, Membership, MessageKey, Participant, Sequence, Timestamp,
+    ClientToken, ConversationConfig, ConversationId, Intent, Membership, MessageKey, Participant, Sequence,
+    SequenceRange, Timestamp,
 };
 use backscroll::sync::{Command, Query};
 use std::time::Duration;
@@ -54,7 +55,11 @@ impl<M: Medium> World<M> {
             self.submit(Intent::SendMessage { conversation, text, payload: None })
         } else {
             let room = rooms[self.rng.usize(0..rooms.len())];
-            self.something_in(index, room)
+            if self.policies && self.rng.u32(0..6) == 0 {
+                self.something_of_history(index, room)
+            } else {
+                self.something_in(index, room)
+            }
         };
         let asked = match &command {
             Command::Query(_) => Asked::Query(self.now),
@@ -66,8 +71,18 @@ impl<M: Medium> World<M> {
                 self.edits.push((*of, text.clone()));
                 Asked::Edit(self.edits.len() - 1)
             }
+            Command::Fetch { conversation, range } => {
+                let held = &self.devices[index].disk.conversations[conversation];
+                let known = SequenceRange::new(Sequence::FIRST, held.head);
+                let known = known.and_then(|known| known.intersection(*range));
+                known.map_or(Asked::Other, |known| Asked::Fetch(*conversation, known))
+            }
             _ => Asked::Other,
         };
+        let device = &self.devices[index];
+        if device.is_shared && device.disk.session.is_some() && self.rng.bool() {
+            return self.wish(index, command, asked);
+        }
         self.command(index, command, asked)
     }
 
@@ -99,7 +114,8 @@ impl<M: Medium> World<M> {
         let held = &self.devices[index].disk.conversations[&conversation];
         let head = held.head;
         let messages: Vec<_> = held.events.values().filter_map(|event| event.body.message()).collect();
-        let tokens: Vec<ClientToken> = self.devices[index].disk.outbox.keys().copied().collect();
+        let wished = self.devices[index].disk.waiting_wishes().map(|(_, wish)| wish.token);
+        let tokens: Vec<ClientToken> = self.devices[index].disk.outbox.keys().copied().chain(wished).collect();
         let unsent = unfinished(
             &self.devices[index].disk,
             |intent| matches!(intent, Intent::SendMessage { conversation: of, .. } if *of == conversation),
