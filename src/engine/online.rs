@@ -385,8 +385,11 @@ impl Messenger {
             compared.found.extend(is_gone.then(|| discrepancy(Difference::UnknownToServer)));
             return Ok(compared);
         };
-        let differing = self.compare_description(id, &described).await?;
-        compared.found.extend(differing.into_iter().map(discrepancy));
+        // Nobody outside is told what becomes of a conversation: there it is as it was.
+        if row.membership == Membership::Member {
+            let differing = self.compare_description(id, &described).await?;
+            compared.found.extend(differing.into_iter().map(discrepancy));
+        }
         let head = described.last_sequence.min(row.head);
         let outside = row.membership != Membership::Member || described.uber;
         for range in self.chosen(id, head, depth).await? {

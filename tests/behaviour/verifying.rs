@@ -5,7 +5,9 @@ use crate::world::{
     World, assert_sound, conversation_of, messages, texts, until, until_live, until_texts, within_patience,
 };
 use backscroll::engine::{Depth, DescriptionPart, Difference, Discrepancy, Fault};
-use backscroll::model::{ConversationId, EventPart, Sequence, SequenceRange};
+use backscroll::model::{
+    ConversationConfig, ConversationId, EventPart, Membership, Participant, Sequence, SequenceRange,
+};
 use backscroll::{Error, Messenger, MessengerEvent};
 use futures_util::StreamExt;
 
@@ -111,6 +113,38 @@ async fn a_damaged_file_comes_back_to_what_the_server_has() {
     assert_eq!(texts(&alice, conversation).await, before);
     assert_sound(&alice).await;
     assert!(alice.verify_online(Depth::Full).await.unwrap().is_same());
+}
+
+/// of a conversation that the user left, or where the user was away for a time, the rest is no difference.
+#[tokio::test]
+async fn what_somebody_outside_is_not_told_is_no_difference() {
+    let (_world, alice, bob, conversation) = talk().await;
+    let me = alice.my_id().expect("logged in");
+    let config = ConversationConfig { uber: true, ..ConversationConfig::default() };
+    let uber = within_patience("a conversation", bob.create_conversation(config).await.unwrap()).await.unwrap();
+    let (uber, first) = (uber.conversation, bob.conversation(conversation).await.unwrap().expect("held").conversation);
+    for round in 0..2 {
+        let added = uber.add_participants(vec![Participant::new(me)]).await.unwrap();
+        within_patience("Alice to be added", added).await.unwrap();
+        within_patience("a message", uber.send_message(&format!("round {round}"), None).await.unwrap()).await.unwrap();
+        let removed = uber.remove_participants(vec![me]).await.unwrap();
+        within_patience("Alice to be removed", removed).await.unwrap();
+        within_patience("a message", uber.send_message("among ourselves", None).await.unwrap()).await.unwrap();
+    }
+    within_patience("leaving", alice.leave_conversation(conversation).await.unwrap()).await.unwrap();
+    within_patience("a message", first.send_message("behind her back", None).await.unwrap()).await.unwrap();
+    let title = uber.update(Some("Without Alice".to_owned()), None, None).await.unwrap();
+    within_patience("another title", title).await.unwrap();
+    let has_both = || async {
+        let held = alice.conversation(uber.id).await.unwrap();
+        held.is_some_and(|held| held.membership == Membership::Left)
+    };
+    until(&alice, "the uber conversation", has_both).await;
+    until_live(&alice).await;
+    let comparison = alice.verify_online(Depth::Full).await.unwrap();
+    assert!(comparison.is_same(), "{:?}", comparison.found);
+    assert_eq!(comparison.conversations, 2);
+    assert!(comparison.positions >= 21);
 }
 
 /// what goes on while the file is compared is no difference.
