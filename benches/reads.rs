@@ -6,9 +6,11 @@
 
 mod workload;
 
-use backscroll::model::ConversationId;
+use backscroll::model::{ConversationId, Membership};
 use backscroll::store::{Store, Window};
+use backscroll::sync::Write;
 use rusqlite::{Connection, OpenFlags};
+use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::path::Path;
 use workload::{CONVERSATIONS, Page, median, pages, size, timed};
@@ -21,6 +23,9 @@ fn main() {
     let path = folder.path().join("store.db");
     let pages = pages(size(200_000), CONVERSATIONS);
     let store = Store::open(&path).expect("a new store");
+    let conversations: BTreeSet<ConversationId> = pages.iter().map(|page| page.conversation).collect();
+    let member = |id| Write::Membership(id, Membership::Member);
+    store.write(conversations.into_iter().map(member).collect()).wait().expect("room on the disk");
     for part in pages.chunks(10) {
         store.write(part.iter().flat_map(Page::writes).collect()).wait().expect("room on the disk");
     }
