@@ -129,12 +129,14 @@ fn an_edit_of_what_waits_becomes_part_of_it() {
     let with_payload = Intent::EditMessage { conversation, message, text: None, payload: Some(payload.clone()) };
     assert_eq!(accepted(&shell.submit(2, with_payload)).token, token(1));
     let entry = accepted(&shell.submit(3, edit(message, "better")));
-    let whole = Intent::SendMessage { conversation, text: "better".to_owned(), payload: Some(payload) };
+    let whole = Intent::SendMessage { conversation, text: "better".to_owned(), payload: Some(payload.clone()) };
     assert_eq!((entry.token, entry.intent, shell.core.outbox.unfinished().count()), (token(1), whole, 1));
 
     let sent = MessageKey::Id(MessageId::from_uuid(Uuid::from_u128(5)));
     shell.submit(4, edit(sent, "one"));
     assert_eq!(accepted(&shell.submit(5, edit(sent, "two"))).intent, edit(sent, "two"));
+    let part = |text| Intent::EditMessage { conversation, message: sent, text, payload: Some(payload.clone()) };
+    assert_eq!(accepted(&shell.submit(8, part(None))).intent, part(Some("two".to_owned())), "the text stays");
     // A removal makes the edit needless.
     let outputs = shell.submit(6, removal(sent));
     assert!(
