@@ -146,6 +146,22 @@ fn an_edit_of_what_waits_becomes_part_of_it() {
     assert_eq!(accepted(&shell.submit(7, removal(sent))).token, token(6), "once is enough");
 }
 
+/// O-5, O-10: that a repetition was refused for now proves nothing of the attempt before it, whose answer was lost.
+#[test]
+fn an_edit_does_not_go_into_what_may_have_arrived_before_it_was_refused() {
+    let mut shell = Shell::resume();
+    shell.come_up(true, 0);
+    let first = sends(&shell.send_text(1))[0];
+    shell.lose_link();
+    shell.come_up(true, 0);
+    let error = MessagingError::from(ErrorCode::Internal);
+    shell.push(Some(first), Push::Error { header: header(Action::SendMessage), error });
+    assert_eq!(shell.state(1), OutboxState::Queued);
+    let entry = accepted(&shell.submit(2, edit(MessageKey::Token(token(1)), "better")));
+    assert_eq!(entry.token, token(2), "it waits for its message");
+    assert_eq!(refusal(&shell.command(Command::Cancel(token(1)))), Some(Refusal::TooLate));
+}
+
 /// O-5: a removal of what has not left takes it back, and the server never hears of either.
 #[test]
 fn a_removal_of_what_waits_takes_it_back() {
