@@ -162,6 +162,38 @@ fn an_edit_does_not_go_into_what_may_have_arrived_before_it_was_refused() {
     assert_eq!(refusal(&shell.command(Command::Cancel(token(1)))), Some(Refusal::TooLate));
 }
 
+/// O-5: edits take effect in their order, also when the first had to wait for a message that was then refused for now.
+#[test]
+fn a_later_edit_does_not_overtake_one_that_waits() {
+    let mut shell = Shell::resume();
+    shell.come_up(true, 0);
+    let first = sends(&shell.send_text(1))[0];
+    let message = MessageKey::Token(token(1));
+    assert_eq!(accepted(&shell.submit(2, edit(message, "better"))).token, token(2), "the message is under way");
+    let error = MessagingError::from(ErrorCode::Internal);
+    shell.push(Some(first), Push::Error { header: header(Action::SendMessage), error });
+    let outputs = shell.submit(3, edit(message, "best"));
+    let room = conversation(ROOM);
+    assert_eq!((accepted(&outputs).token, accepted(&outputs).intent), (token(1), text(room, "best")));
+    assert_eq!(shell.entry(2), None, "it is part of the message, and does not leave behind it");
+}
+
+/// O-5: so do changes of a conversation that is still to be made.
+#[test]
+fn a_later_change_of_a_conversation_does_not_overtake_one_that_waits() {
+    let mut shell = Shell::resume();
+    shell.come_up(true, 0);
+    let (request, _) = requests(&shell.submit(1, direct())).remove(0);
+    let room = ConversationId::provisional(token(1));
+    assert_eq!(accepted(&shell.submit(2, rename(room, "better"))).token, token(2), "the making is under way");
+    let error = MessagingError::from(ErrorCode::Internal);
+    shell.push(Some(request), Push::Error { header: header(Action::CreateConversation), error });
+    let join = Intent::EditConversation { conversation: room, title: None, public_join: Some(true), custom_data: None };
+    let entry = accepted(&shell.submit(3, join));
+    let Intent::CreateConversation(config) = entry.intent else { panic!("its making is changed") };
+    assert_eq!((config.title.as_str(), config.public_join, shell.entry(2)), ("better", true, None));
+}
+
 /// O-5: a removal of what has not left takes it back, and the server never hears of either.
 #[test]
 fn a_removal_of_what_waits_takes_it_back() {
