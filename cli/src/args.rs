@@ -175,9 +175,32 @@ pub(crate) enum Command {
     /// Show what the file holds, in numbers
     Inspect,
     /// Check whether the file holds what it claims; exit code 1 if not
-    Verify,
+    Verify {
+        #[command(flatten)]
+        online: Online,
+    },
     /// Put right what can be put right, from the events held and from the server; exit code 1 if something is left
-    Repair,
+    Repair {
+        #[command(flatten)]
+        online: Online,
+    },
+}
+
+/// How much of the file is compared with the server.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Online {
+    /// Compare the file with the server as well: the list of conversations, their heads and descriptions
+    #[arg(long)]
+    pub(crate) online: bool,
+    /// And about so many events of each conversation
+    #[arg(long, value_name = "EVENTS", requires = "online", conflicts_with = "full")]
+    pub(crate) sample: Option<u32>,
+    /// Which events the sample takes; the same number takes the same ones
+    #[arg(long, value_name = "NUMBER", requires = "sample", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// And all events that are held
+    #[arg(long, requires = "online")]
+    pub(crate) full: bool,
 }
 
 /// How long to wait for the server's answer.

@@ -19,7 +19,7 @@ use backscroll::engine::Window;
 use backscroll::model::{ConversationConfig, Sequence};
 use clap::Parser;
 use clap::error::ErrorKind;
-use command::{demo, inspect, list, serve, session, sync, user, write};
+use command::{demo, inspect, list, online, serve, session, sync, user, write};
 use failure::{Exit, Failure};
 use render::Out;
 use serde_json::json;
@@ -123,7 +123,9 @@ async fn run(out: Out, Typed { store, command, .. }: Typed) -> Result<(), Failur
         Command::Retry { token, wait } => write::retry(out, store, token, wait).await,
         Command::Cancel { token } => write::cancel(out, store, token).await,
         Command::Inspect => inspect::inspect(out, store).await,
-        Command::Verify => inspect::verify(out, store).await,
-        Command::Repair => inspect::repair(out, store).await,
+        Command::Verify { online } if online.online => online::verify(out, store, &online).await,
+        Command::Verify { .. } => inspect::verify(out, store).await,
+        Command::Repair { online } if online.online => online::repair(out, store, &online).await,
+        Command::Repair { .. } => inspect::repair(out, store).await,
     }
 }

@@ -194,6 +194,51 @@ fn two_users_chat_and_every_line_has_its_members() {
     assert_eq!(world.ok("bob", &["gaps"]), [] as [Value; 0]);
 }
 
+/// R-06: exit code 1 and one line a difference; `repair --online` fetches what differs, and then all is the same.
+#[test]
+fn a_file_is_compared_with_the_server_and_repaired_from_it() {
+    let mut world = World::with_users(&["alice", "bob"]);
+    world.ok("alice", &["create", "--title", "Lunch", "bob@chat.acme", "--wait"]);
+    for text in ["one", "two", "three"] {
+        world.ok("alice", &["send", "Lunch", text, "--wait"]);
+    }
+    // Twice, so that the second time nothing has moved.
+    world.ok("bob", &["sync"]);
+    world.ok("bob", &["sync"]);
+    let summary = world.ok("bob", &["verify", "--online", "--full"]).pop().unwrap();
+    assert_eq!((&summary["type"], &summary["ok"], &summary["compared"]), (&"summary".into(), &true.into(), &4.into()));
+
+    let file = rusqlite::Connection::open(world.store("bob")).unwrap();
+    file.execute_batch(
+        "UPDATE message SET text = 'forged' WHERE id & 4294967295 = 2; DELETE FROM message WHERE id & 4294967295 = 3;
+         UPDATE conversation SET title = 'Dinner'",
+    )
+    .unwrap();
+    drop(file);
+    let output = world.run("bob", &["verify", "--online", "--sample", "10"]);
+    assert_eq!(error(&output, 1)["hint"], "backscroll repair --online puts right what the file and the server allow");
+    let told = objects(&output);
+    let of = |kind: &str, first: Value| told.iter().any(|told| told["type"] == kind && told["first"] == first);
+    // What cannot be read any more is lost, as what is not there.
+    assert!(
+        of("finding", 2.into())
+            && of("finding", 3.into())
+            && of("difference", 2.into())
+            && of("difference", Value::Null),
+        "{told:?}"
+    );
+    assert_eq!(told.last().unwrap()["ok"], false);
+
+    let told = world.ok("bob", &["repair", "--online", "--full"]);
+    assert!(told.iter().any(|told| told["type"] == "fixed" && told["part"] == "title"), "{told:?}");
+    assert_eq!(told.last().unwrap()["left"], 0);
+    assert_eq!(world.ok("bob", &["verify", "--online", "--full"]).pop().unwrap()["ok"], true);
+    let texts: Vec<Value> = world.ok("bob", &["messages", "Lunch"]).iter().map(|told| told["text"].clone()).collect();
+    assert_eq!(texts, ["one", "two", "three"]);
+    assert_eq!(error(&world.run("bob", &["verify", "--full"]), 2)["type"], "error");
+    world.stop();
+}
+
 #[test]
 fn what_is_written_with_the_server_gone_arrives_later_once() {
     let mut world = World::with_users(&["alice", "bob"]);

@@ -17,6 +17,7 @@ mod history;
 mod listeners;
 mod message;
 mod messenger;
+mod online;
 mod open_store;
 mod reading;
 mod registry;
@@ -36,6 +37,7 @@ pub use events::{
 };
 pub use message::Message;
 pub use messenger::Messenger;
+pub use online::{Allowed, Comparison, Depth, DescriptionPart, Difference, Discrepancy, OnlineRepair};
 pub use reading::TimelineItem;
 pub use repair::Repair;
 pub use sending::Sending;

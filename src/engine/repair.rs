@@ -3,7 +3,7 @@
 use super::Messenger;
 use super::shift::Call;
 use crate::error::Error;
-use crate::model::{ConversationId, SequenceRange};
+use crate::model::{ConversationId, Event, SequenceRange};
 use crate::store::Finding;
 use std::collections::BTreeSet;
 use tokio::sync::oneshot;
@@ -49,11 +49,16 @@ impl Messenger {
             return Ok(Repair { left: found.clone(), found, ..Repair::default() });
         }
         let rebuilt = Vec::from_iter(rebuilt);
-        let (answer, done) = oneshot::channel();
-        self.shared.calls.send(Call::Rebuild(rebuilt.clone(), answer)).await.map_err(|_| Error::Closed)?;
-        done.await.map_err(|_| Error::Closed)??;
+        self.rebuild(rebuilt.iter().map(|id| (*id, Vec::new())).collect()).await?;
         let (left, mut missing) = self.read(|reader| Ok((reader.verify()?, reader.gaps(None)?))).await?;
         missing.retain(|gap| !gaps.contains(gap));
         Ok(Repair { found, rebuilt, missing, left })
+    }
+
+    /// Makes conversations anew from their logs, each with these events in place of those held at their positions.
+    pub(super) async fn rebuild(&self, conversations: Vec<(ConversationId, Vec<Event>)>) -> Result<(), Error> {
+        let (answer, done) = oneshot::channel();
+        self.shared.calls.send(Call::Rebuild(conversations, answer)).await.map_err(|_| Error::Closed)?;
+        done.await.map_err(|_| Error::Closed)?
     }
 }

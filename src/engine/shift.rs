@@ -16,7 +16,7 @@ use super::listeners::Listeners;
 use super::open_store::OpenStore;
 use super::sending::Ending;
 use crate::error::Error;
-use crate::model::ConversationId;
+use crate::model::{ConversationId, Event};
 use crate::store::{Role, StoreError};
 use crate::sync::{Command, LinkState, Reply, SavedState, Settings, Signal, Write};
 use std::collections::VecDeque;
@@ -44,8 +44,9 @@ pub(crate) enum Call {
     },
     /// Become the process that syncs, whoever it is.
     TakeOver(oneshot::Sender<Result<(), Error>>),
-    /// Make these conversations anew from their logs, and go on from what is stored then.
-    Rebuild(Vec<ConversationId>, oneshot::Sender<Result<(), Error>>),
+    /// Make these conversations anew from their logs, each with these events in place of those held at their positions,
+    /// and go on from what is stored then.
+    Rebuild(Vec<(ConversationId, Vec<Event>)>, oneshot::Sender<Result<(), Error>>),
     /// Give up link and file until told to go on.
     Pause(oneshot::Sender<Result<(), Error>>),
     /// Go on after a pause.
@@ -88,7 +89,7 @@ pub(crate) enum Stop {
     /// Link and file are to be given up for a while.
     Pause(oneshot::Sender<Result<(), Error>>),
     /// These conversations are to be made anew, and with them what was believed of them.
-    Rebuild(Vec<ConversationId>, oneshot::Sender<Result<(), Error>>),
+    Rebuild(Vec<(ConversationId, Vec<Event>)>, oneshot::Sender<Result<(), Error>>),
     /// The role of this process is not that any more.
     Role,
     /// The store failed: nothing that was believed since is true.
@@ -132,10 +133,8 @@ impl Engine {
             match stop {
                 Stop::Role | Stop::Failed(_) => {}
                 Stop::Rebuild(conversations, answer) => {
-                    let rebuilt = self
-                        .store
-                        .write(conversations.into_iter().map(|id| Write::Rebuild(id, Vec::new())).collect())
-                        .await;
+                    let anew = conversations.into_iter().map(|(id, instead)| Write::Rebuild(id, instead));
+                    let rebuilt = self.store.write(anew.collect()).await;
                     // Whoever asked may have stopped waiting.
                     answer.send(rebuilt.map(drop).map_err(Error::from)).ok();
                 }

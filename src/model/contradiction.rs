@@ -4,7 +4,7 @@
 //! (protocol notes, section 8), read marks move without a number, and what this version does not know says nothing
 //! that it could contradict.
 
-use super::{Conversation, ConversationId, Event, EventBody, MessageContent, RawJson, Sequence};
+use super::{Conversation, ConversationId, Event, EventBody, MessageContent, Sequence};
 use std::fmt;
 
 /// The part of an event that two tellings of it disagree on.
@@ -92,7 +92,7 @@ impl Event {
                 (!describes_the_same(held, told)).then_some(EventPart::Description)
             }
             (EventBody::Unknown { payload: held, .. }, EventBody::Unknown { payload: told, .. }) => {
-                (!same_json(Some(held), Some(told))).then_some(EventPart::Content)
+                (!held.means(told)).then_some(EventPart::Content)
             }
             (
                 EventBody::ConversationCreated(_)
@@ -116,7 +116,11 @@ impl MessageContent {
 
     /// Returns whether two contents mean the same, however their JSON is written.
     pub fn says_what(&self, other: &Self) -> bool {
-        self.text == other.text && same_json(self.payload.as_ref(), other.payload.as_ref())
+        let same_payload = match (&self.payload, &other.payload) {
+            (Some(one), Some(other)) => one.means(other),
+            (one, other) => one == other,
+        };
+        self.text == other.text && same_payload
     }
 }
 
@@ -130,26 +134,14 @@ fn describes_the_same(held: &Conversation, told: &Conversation) -> bool {
     };
     (held.id, &held.title, held.direct, held.public_join, held.uber, held.created_at)
         == (told.id, &told.title, told.direct, told.public_join, told.uber, told.created_at)
-        && same_json(Some(&held.custom_data), Some(&told.custom_data))
+        && held.custom_data.means(&told.custom_data)
         && rights(held) == rights(told)
-}
-
-/// Returns whether two JSON texts mean the same. Nested too deeply to be read, they are compared as they are written.
-fn same_json(one: Option<&RawJson>, other: Option<&RawJson>) -> bool {
-    if one == other {
-        return true;
-    }
-    let (Some(one), Some(other)) = (one, other) else { return false };
-    match (one.parse::<serde_json::Value>(), other.parse::<serde_json::Value>()) {
-        (Ok(one), Ok(other)) => one == other,
-        (Ok(_) | Err(_), _) => false,
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Action, ConversationConfig, MessageId, Participant, Permissions, Timestamp, UserId};
+    use crate::model::{Action, ConversationConfig, MessageId, Participant, Permissions, RawJson, Timestamp, UserId};
     use uuid::Uuid;
 
     fn event(action: Action, body: EventBody) -> Event {

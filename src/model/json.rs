@@ -60,6 +60,16 @@ impl RawJson {
         Ok(serde_json::from_str(&self.0)?)
     }
 
+    /// Returns whether two texts mean the same, however they are written. Nested too deeply to be read, they are compared
+    /// by their characters.
+    pub fn means(&self, other: &Self) -> bool {
+        self == other
+            || match (self.parse::<serde_json::Value>(), other.parse::<serde_json::Value>()) {
+                (Ok(one), Ok(other)) => one == other,
+                (Ok(_) | Err(_), _) => false,
+            }
+    }
+
     /// Returns whether the text is a JSON object.
     pub fn is_object(&self) -> bool {
         self.0.starts_with('{')

@@ -6,8 +6,12 @@ use super::apply::Transaction;
 use super::connections::Reader;
 use super::error::{Doing, StoreError};
 use super::value::{Columns, LocalId, sequence_of};
-use crate::model::{Contradiction, ConversationId, Event, EventBody, EventPart, MessageContent, Sequence};
+use super::{coverage, log};
+use crate::model::{
+    Contradiction, ConversationId, Event, EventBody, EventPart, MessageContent, Ranges, Sequence, SequenceRange,
+};
 use rusqlite::{Connection, params};
+use std::collections::BTreeMap;
 
 /// Compares another telling of an event with the one held, and notes a contradiction that is new.
 pub(super) fn compare(
@@ -112,7 +116,58 @@ pub(super) fn noted(
     Ok(found)
 }
 
+/// In what a position of the file is not as the server shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mismatch {
+    /// The server shows an event where the file knows of none.
+    Hole,
+    /// The server shows an event that the file claims to hold, and has lost.
+    Lost,
+    /// The file holds an event that the server does not show.
+    NotShown {
+        /// Whether it is about a message that was removed, of which a server need show nothing.
+        removed: bool,
+    },
+    /// Both have an event, and these are not the same.
+    Content(EventPart),
+}
+
 impl Reader<'_> {
+    /// Compares what the server shows in a range with what the file claims to hold there: in rising order, the
+    /// positions that are not the same. Gaps are no claims.
+    pub fn compare(
+        &self,
+        conversation: ConversationId,
+        range: SequenceRange,
+        shown: &[Event],
+    ) -> Result<Vec<(Sequence, Mismatch)>, StoreError> {
+        let Some(local) = self.local(conversation)? else { return Ok(Vec::new()) };
+        let covered = coverage::covered(self.connection, local)?;
+        let holes: Ranges = coverage::holes(self.connection, local)?.into_iter().map(|(hole, _)| hole).collect();
+        let ids = (local.at(range.first()), local.at(range.last()));
+        let (held, _) = log::sound_events(self.connection, conversation, ids)?;
+        let held: BTreeMap<Sequence, Event> = held.into_iter().map(|event| (event.sequence, event)).collect();
+        let shown: BTreeMap<Sequence, &Event> = shown.iter().map(|event| (event.sequence, event)).collect();
+        let mut found = Vec::new();
+        for at in range.iter().filter(|at| covered.contains(*at)) {
+            let mismatch = match (held.get(&at), shown.get(&at)) {
+                (Some(held), Some(shown)) => contradiction(self.connection, local, held, shown)?.map(Mismatch::Content),
+                (Some(held), None) => Some(Mismatch::NotShown { removed: self.is_of_a_removed_message(held)? }),
+                (None, Some(_)) if holes.contains(at) => Some(Mismatch::Hole),
+                (None, Some(_)) => Some(Mismatch::Lost),
+                // The file contradicts itself there, if anything.
+                (None, None) => None,
+            };
+            found.extend(mismatch.map(|mismatch| (at, mismatch)));
+        }
+        Ok(found)
+    }
+
+    fn is_of_a_removed_message(&self, held: &Event) -> Result<bool, StoreError> {
+        let Some(message) = held.body.message() else { return Ok(false) };
+        Ok(self.message(held.conversation, message)?.is_none_or(|message| message.removed))
+    }
+
     /// Returns where the server contradicted what it had told before, in one conversation or in all.
     pub fn contradictions(&self, only: Option<ConversationId>) -> Result<Vec<Contradiction>, StoreError> {
         let mut found = Vec::new();

@@ -124,13 +124,15 @@ fn drop_held(
     if !any_held(transaction.connection, ids)? {
         return Ok(());
     }
-    let held = log::events_between(transaction.connection, conversation, ids)?;
+    let (held, damaged) = log::sound_events(transaction.connection, conversation, ids)?;
     let mut held = held.iter().peekable();
     let mut fresh = Vec::new();
     for event in page.drain(..) {
         while held.next_if(|held| held.sequence < event.sequence).is_some() {}
         match held.peek().filter(|held| held.sequence == event.sequence) {
             Some(kept) => contradictions::compare(transaction, local, kept, event)?,
+            // What is damaged stays where it is, for a repair to find.
+            None if damaged.contains(event.sequence) => {}
             None => fresh.push(event),
         }
     }

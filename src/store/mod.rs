@@ -46,6 +46,7 @@ mod writer;
 
 pub use self::change::{Change, ChangeSet};
 pub use self::connections::Reader;
+pub use self::contradictions::Mismatch;
 pub use self::conversations::{ConversationRow, Preview};
 pub use self::coverage::HoleRow;
 pub use self::error::StoreError;

@@ -219,7 +219,7 @@ impl Reader<'_> {
             );
         }
         for contradiction in contradictions::noted(connection, conversation, local)? {
-            let what = format!("the server told of it again, with another {}", contradiction.part);
+            let what = format!("the server told it otherwise later: {}", contradiction.part);
             findings.add(Fault::Server, SequenceRange::single(contradiction.sequence), what);
         }
         self.verify_row(conversation, local, own, findings)

@@ -21,7 +21,9 @@ impl Core {
                 self.answered_by_event(request, event);
             }
             Push::Conversation { conversation, .. } => {
-                self.describe(conversation.clone(), true);
+                if self.is_kept(request) {
+                    self.describe(conversation.clone(), true);
+                }
                 self.answered_by_conversation(request, conversation);
             }
             Push::Retransmitted { count, event, .. } => self.answered_by_history(request, event, count),
@@ -74,6 +76,24 @@ impl Core {
             Push::HeadsSince { heads, cursor, .. } => self.heads_told(request, heads, cursor),
             // Proof of life.
             Push::Unknown { .. } => {}
+        }
+    }
+
+    /// Returns whether what answers this request is stored; all is but what was asked for to be compared.
+    fn is_kept(&mut self, request: Option<RequestId>) -> bool {
+        match request.and_then(|id| self.pending.get_mut(id)) {
+            Some(Purpose::Heads(heads)) => heads.is_kept,
+            Some(
+                Purpose::OwnUser
+                | Purpose::HeadsSince(_)
+                | Purpose::Users(_)
+                | Purpose::Range(_)
+                | Purpose::List(_)
+                | Purpose::Volatile(_)
+                | Purpose::Outbox(_)
+                | Purpose::Fact(_),
+            )
+            | None => true,
         }
     }
 
@@ -251,7 +271,15 @@ impl Core {
 
     /// The answer to a range is complete, or nothing more of it will come.
     pub(super) fn range_answered(&mut self, range: Range, complete: bool) {
-        let Range { conversation: id, range, got, command, .. } = range;
+        let Range { conversation: id, range, got, command, is_kept, .. } = range;
+        if let Some(command) = command.filter(|_| !is_kept) {
+            if complete {
+                self.succeeded();
+            }
+            let some = complete || !got.is_empty();
+            let events = got.into_values().collect();
+            return self.answer(command, if some { Ok(Reply::Events(events)) } else { Err(timed_out()) });
+        }
         let events: Vec<Event> = got.into_values().collect();
         let received: Ranges = events.iter().filter_map(|event| SequenceRange::single(event.sequence)).collect();
         let newest_description = events.iter().rev().find_map(|event| event.body.conversation()).cloned();

@@ -14,13 +14,19 @@ use crate::protocol::{CONVERSATIONS_MAX, REQUEST_TIMEOUT, RETRANSMIT_MAX, Reques
 impl Core {
     pub(super) fn query(&mut self, id: CommandId, query: Query) {
         let limit = match &query {
-            Query::Conversations(ids) if ids.is_empty() || ids.len() > CONVERSATIONS_MAX => {
+            Query::Conversations(ids) | Query::Descriptions(ids) if ids.is_empty() || ids.len() > CONVERSATIONS_MAX => {
                 Some(ErrorCode::RequestedNumberTooBigOr0)
             }
+            Query::Shown(_, range) if range.len() > RETRANSMIT_MAX => Some(ErrorCode::RequestedNumberTooBig),
             Query::Users(users) if users.is_empty() || users.len() > USERS_MAX => {
                 Some(ErrorCode::RequestedNumberTooBigOr0)
             }
-            Query::Conversations(_) | Query::Users(_) | Query::PublicConversations | Query::Subscriptions => None,
+            Query::Conversations(_)
+            | Query::Descriptions(_)
+            | Query::Shown(..)
+            | Query::Users(_)
+            | Query::PublicConversations
+            | Query::Subscriptions => None,
             Query::Retransmit { from, to, count, .. } => {
                 let known = [from.is_some(), to.is_some(), count.is_some()].iter().filter(|given| **given).count();
                 match known {
@@ -43,6 +49,13 @@ impl Core {
         match query {
             Query::Conversations(ids) => {
                 self.ask_heads(ids.into_iter().map(|id| self.outbox.resolve(id)).collect(), Some(id));
+            }
+            Query::Descriptions(ids) => {
+                let heads = Heads { is_kept: false, ..Heads::new(ids.iter().copied().collect(), Some(id)) };
+                self.request(Request::GetConversations(ids), Purpose::Heads(heads));
+            }
+            Query::Shown(conversation, range) => {
+                self.ask_range(Range { is_kept: false, ..Range::new(conversation, range, Some(id)) });
             }
             Query::Users(users) => self.ask_users(users, Some(id)),
             Query::Retransmit { conversation, from, to, count } => {

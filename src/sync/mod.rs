@@ -167,6 +167,11 @@ pub enum Query {
         /// How many.
         count: Option<u32>,
     },
+    /// As [`Query::Conversations`], to be compared with what is held: nothing of the answer is stored.
+    Descriptions(Vec<ConversationId>),
+    /// The history that the server shows in a range of at most 100 positions, to be compared with what is held:
+    /// nothing of the answer is stored, and one that stays incomplete counts.
+    Shown(ConversationId, SequenceRange),
     /// The conversations that anybody may join.
     PublicConversations,
     /// Whom the user follows.

@@ -47,11 +47,21 @@ pub(super) struct Heads {
     /// Whether the search for an uncertain entry waits for it. A head that was asked for before the quarantine was
     /// over decides nothing, however late its answer comes.
     pub(super) decides: bool,
+    /// Whether the answer is stored, and not only to be compared with what is.
+    pub(super) is_kept: bool,
 }
 
 impl Heads {
     pub(super) fn new(waiting: BTreeSet<ConversationId>, command: Option<CommandId>) -> Self {
-        Self { many: waiting.len() > 1, waiting, parts: Vec::new(), got: Vec::new(), command, decides: false }
+        Self {
+            many: waiting.len() > 1,
+            waiting,
+            parts: Vec::new(),
+            got: Vec::new(),
+            command,
+            decides: false,
+            is_kept: true,
+        }
     }
 
     /// Leaves the second half for later.
@@ -109,11 +119,13 @@ pub(super) struct Range {
     pub(super) expected: Option<u32>,
     /// The application's question, if it was one; otherwise the ledger asked.
     pub(super) command: Option<CommandId>,
+    /// Whether the answer is stored, and not only to be compared with what is.
+    pub(super) is_kept: bool,
 }
 
 impl Range {
     pub(super) const fn new(conversation: ConversationId, range: SequenceRange, command: Option<CommandId>) -> Self {
-        Self { conversation, range, got: BTreeMap::new(), expected: None, command }
+        Self { conversation, range, got: BTreeMap::new(), expected: None, command, is_kept: true }
     }
 
     /// Takes one event of the answer; a foreign one or a second copy changes nothing.

@@ -14,5 +14,6 @@ mod session;
 mod silence;
 mod soak;
 mod unblocked;
+mod verifying;
 mod world;
 mod writes;

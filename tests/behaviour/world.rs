@@ -79,6 +79,18 @@ impl World {
         self.folder.path().join(format!("{device}.db"))
     }
 
+    /// Changes the file of the server, which must be stopped, behind its back.
+    pub(crate) fn forge(&self, statements: &str) {
+        let file = rusqlite::Connection::open(self.data().join("server.sqlite")).unwrap();
+        file.execute_batch(statements).unwrap();
+    }
+
+    /// Changes the file of a device, which must be closed, behind its back.
+    pub(crate) fn damage(&self, device: &str, statements: &str) {
+        let file = rusqlite::Connection::open(self.store(device)).unwrap();
+        file.execute_batch(statements).unwrap();
+    }
+
     /// Opens a device as it was left.
     pub(crate) async fn open(&self, device: &str) -> Messenger {
         Messenger::open(self.config(device)).await.unwrap()

@@ -4,7 +4,7 @@ use super::{look_into, open};
 use crate::failure::Failure;
 use crate::names;
 use crate::render::{Out, harmless, size, time};
-use backscroll::engine::Finding;
+use backscroll::engine::{Finding, Repair};
 use backscroll::model::{ConversationId, OutboxEntry, OutboxState, SequenceRange};
 use backscroll::sync::{HoleReason, LinkState, SignedOut};
 use serde_json::{Value, json};
@@ -154,7 +154,7 @@ pub(crate) fn print_entry(out: Out, entry: &OutboxEntry) -> Result<(), Failure> 
     out.say(format!("{state}{what}{place}"))
 }
 
-fn print_finding(out: Out, finding: &Finding) -> Result<(), Failure> {
+pub(super) fn print_finding(out: Out, finding: &Finding) -> Result<(), Failure> {
     out.object(json!({
         "type": "finding", "fault": finding.fault.name(), "conversation": finding.conversation,
         "first": finding.range.map(SequenceRange::first), "last": finding.range.map(SequenceRange::last),
@@ -181,16 +181,7 @@ pub(crate) async fn repair(out: Out, store: Option<PathBuf>) -> Result<(), Failu
     let messenger = open(store).await?;
     let repair = messenger.repair().await?;
     messenger.close().await;
-    repair.found.iter().try_for_each(|finding| print_finding(out, finding))?;
-    for conversation in &repair.rebuilt {
-        out.object(json!({"type": "rebuilt", "conversation": conversation}))?;
-        out.say(format!("conversation {conversation} was made anew from its events"))?;
-    }
-    for (conversation, range) in &repair.missing {
-        let (first, last) = (range.first(), range.last());
-        out.object(json!({"type": "gap", "conversation": conversation, "first": first, "last": last}))?;
-        out.say(format!("conversation {conversation}, {range} was damaged and is to be fetched again"))?;
-    }
+    print_repair(out, &repair)?;
     let ok = repair.left.is_empty();
     out.object(json!({
         "type": "summary", "ok": ok, "findings": repair.found.len(), "rebuilt": repair.rebuilt.len(),
@@ -203,4 +194,19 @@ pub(crate) async fn repair(out: Out, store: Option<PathBuf>) -> Result<(), Failu
         out.say(format!("left as it is: {finding}"))?;
     }
     Err(Failure::no(format!("{} findings are left", repair.left.len())))
+}
+
+/// Prints what a repair of the file by itself found and did.
+pub(super) fn print_repair(out: Out, repair: &Repair) -> Result<(), Failure> {
+    repair.found.iter().try_for_each(|finding| print_finding(out, finding))?;
+    for conversation in &repair.rebuilt {
+        out.object(json!({"type": "rebuilt", "conversation": conversation}))?;
+        out.say(format!("conversation {conversation} was made anew from its events"))?;
+    }
+    for (conversation, range) in &repair.missing {
+        let (first, last) = (range.first(), range.last());
+        out.object(json!({"type": "gap", "conversation": conversation, "first": first, "last": last}))?;
+        out.say(format!("conversation {conversation}, {range} was damaged and is to be fetched again"))?;
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 pub(crate) mod demo;
 pub(crate) mod inspect;
 pub(crate) mod list;
+pub(crate) mod online;
 pub(crate) mod serve;
 pub(crate) mod session;
 pub(crate) mod sync;

@@ -151,7 +151,7 @@ async fn until_done(
     }
 }
 
-fn following(holder: Option<&Holder>) -> Failure {
+pub(super) fn following(holder: Option<&Holder>) -> Failure {
     let who = holder.map_or_else(|| "another process".to_owned(), ToString::to_string);
     Failure::environment(format!("{} syncs this store already", harmless(&who)))
         .hint("messages, send and all commands but sync, login and logout work meanwhile; inspect says who it is")

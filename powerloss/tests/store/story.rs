@@ -429,9 +429,8 @@ impl Story {
     /// The newest events once more, as they are.
     fn told_again(&self, thread: &Thread) -> Write {
         let mut writes = self.steps.iter().rev().flat_map(Step::writes);
-        let told = writes.find_map(|write| match write {
-            Write::Events(id, events) if *id == thread.id => Some(events.clone()),
-            _ => None,
+        let told = writes.find_map(|write| {
+            if let Write::Events(id, events) = write { (*id == thread.id).then(|| events.clone()) } else { None }
         });
         Write::Repeated(thread.id, told.expect("something was told"))
     }

@@ -281,3 +281,46 @@ fn an_answer_covers_nothing_that_is_not_there_yet() {
     let outputs = shell.push(None, Push::Event(message(ROOM, 26, stranger(), None)));
     assert!(outputs.iter().any(|output| matches!(output, Output::Signal(Signal::Event { live: true, .. }))), "lost");
 }
+
+/// what is asked for to be compared is answered, and stored by nobody.
+#[test]
+fn what_is_only_compared_is_not_stored() {
+    let mut shell = Shell::resume();
+    let outputs = shell.come_up(false, 3);
+    let (request, ..) = ranges(&outputs)[0];
+    shell.answer_range(request, 1, 3, &[]);
+    let is_write = |output: &Output| matches!(output, Output::Write(_));
+
+    let range = SequenceRange::new(Sequence(1), Sequence(3)).expect("a range");
+    let outputs = shell.command(Command::Query(Query::Shown(conversation(ROOM), range)));
+    let (request, ..) = ranges(&outputs)[0];
+    let outputs = shell.answer_range(request, 1, 3, &[]);
+    assert!(matches!(&answers(&outputs)[..], [Ok(Reply::Events(events))] if events.len() == 3));
+    assert!(!outputs.iter().any(is_write), "{outputs:?}");
+
+    let outputs = shell.command(Command::Query(Query::Descriptions(vec![conversation(ROOM)])));
+    let (request, _) = requests(&outputs).remove(0);
+    let push = Push::Conversation { header: header(Action::GetConversations), conversation: described(ROOM, 9) };
+    let outputs = shell.push(Some(request), push);
+    assert!(matches!(&answers(&outputs)[..], [Ok(Reply::Conversations(told))] if told.len() == 1));
+    assert!(!outputs.iter().any(is_write) && ranges(&outputs).is_empty(), "not even its head: {outputs:?}");
+}
+
+/// of a server that does not say how much comes, what came until the time is over is what it shows.
+#[test]
+fn an_answer_to_be_compared_may_stay_incomplete() {
+    let mut shell = Shell::resume();
+    let outputs = shell.come_up(false, 3);
+    let (request, ..) = ranges(&outputs)[0];
+    shell.answer_range(request, 1, 3, &[]);
+    let range = SequenceRange::new(Sequence(1), Sequence(3)).expect("a range");
+    let outputs = shell.command(Command::Query(Query::Shown(conversation(ROOM), range)));
+    let (request, ..) = ranges(&outputs)[0];
+    assert!(answers(&shell.answer_range(request, 2, 2, &[])).is_empty());
+    let mut answered = Vec::new();
+    while answered.is_empty() {
+        shell.give(Input::Noise(shell.link()));
+        answered = answers(&shell.wait());
+    }
+    assert!(matches!(&answered[..], [Ok(Reply::Events(events))] if events.len() == 1));
+}

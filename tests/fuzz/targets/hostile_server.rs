@@ -6,7 +6,7 @@ use backscroll::protocol::{
     Announcement, ClientFrame, Header, Push, ServerChat, ServerFrame, ServerRpc, decode_client, decode_server,
     encode_client, encode_server,
 };
-use backscroll::store::Store;
+use backscroll::store::{Fault, Store};
 use backscroll::sync::{Command, CommandId, Core, Input, LinkId, Output, SavedState, Settings, Write};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -196,7 +196,9 @@ pub fn server_frame(bytes: &[u8]) {
             let stored = store.write(writes).wait();
             assert!(stored.is_ok(), "{stored:?} for {told}");
         }
-        let findings = store.read(|reader| reader.verify()).expect("a sound file");
+        let mut findings = store.read(|reader| reader.verify()).expect("a sound file");
+        // That such a server contradicts itself is said, and no fault of the file.
+        findings.retain(|finding| finding.fault != Fault::Server);
         assert!(findings.is_empty(), "{findings:?}");
         let again = store.saved_state();
         assert!(again.is_ok(), "{again:?}");
