@@ -51,9 +51,8 @@ fn a_frame_among(conversations: u128) -> Duration {
     let (mut core, link) = live_core(conversations);
     let now = Uptime::default();
     let times = (0..FRAMES).map(|n| {
-        // Of ever other conversations, and each the next event there.
-        let round = n as u128 / conversations;
-        let event = event(n as u128 % conversations, 11 + u32::try_from(round).expect("few"));
+        // Of the same ten conversations on both sides, and each the next event there.
+        let event = event(n as u128 % 10, 11 + u32::try_from(n / 10).expect("few"));
         let push = ServerFrame::Chat(ServerChat { request: None, push: Push::Event(event) });
         let (time, outputs) = timed(|| {
             let outputs = core.handle(now, Input::Frame(link, push));

@@ -35,6 +35,10 @@ pub enum Error {
     /// It was taken back before it left.
     #[error("cancelled before it left")]
     Cancelled,
+    /// It has ended while this process did not look, so long ago that the file does not tell how: done or taken back.
+    /// Never said of a message that is held, and never by the process that syncs.
+    #[error("ended; whether it was done or taken back is not kept any more")]
+    EndForgotten,
     /// The engine is paused: it touches neither file nor network until it is resumed. What was accepted is kept.
     #[error("the engine is paused")]
     Paused,
@@ -61,6 +65,7 @@ impl Error {
             | Self::NoServer
             | Self::EventUnknown
             | Self::Cancelled
+            | Self::EndForgotten
             | Self::Paused
             | Self::Following { .. }
             | Self::Closed => None,
@@ -80,6 +85,7 @@ impl Error {
             | Self::NoServer
             | Self::EventUnknown
             | Self::Cancelled
+            | Self::EndForgotten
             | Self::Closed => false,
         }
     }

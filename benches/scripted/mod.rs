@@ -118,6 +118,9 @@ fn answers(history: &BTreeMap<ConversationId, BTreeMap<Sequence, Frame>>, asked:
     let join = |(before, behind): &Frame| format!("{before}{}{behind}", chat.request);
     match chat.body {
         Request::GetUser(_) => vec![join(&frame(described(me(), history.keys().copied().collect())))],
+        Request::GetSubscriptions => {
+            vec![join(&frame(Push::Subscriptions { header: header(Action::GetSubscriptionList), users: Vec::new() }))]
+        }
         Request::GetUsers(keys) => keys
             .into_iter()
             .filter_map(|key| match key {

@@ -172,8 +172,11 @@ pub(crate) enum Command {
         /// As outbox lists it
         token: ClientToken,
     },
-    /// Show what the file holds, in numbers
-    Inspect,
+    /// Show what the file holds in numbers, and of the latest conversations how much is wanted and held
+    Inspect {
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: u32,
+    },
     /// Check whether the file holds what it claims; exit code 1 if not
     Verify {
         #[command(flatten)]

@@ -122,7 +122,7 @@ async fn run(out: Out, Typed { store, command, .. }: Typed) -> Result<(), Failur
         Command::Outbox => inspect::outbox(out, store).await,
         Command::Retry { token, wait } => write::retry(out, store, token, wait).await,
         Command::Cancel { token } => write::cancel(out, store, token).await,
-        Command::Inspect => inspect::inspect(out, store).await,
+        Command::Inspect { limit } => inspect::inspect(out, store, limit).await,
         Command::Verify { online } if online.online => online::verify(out, store, &online).await,
         Command::Verify { .. } => inspect::verify(out, store).await,
         Command::Repair { online } if online.online => online::repair(out, store, &online).await,

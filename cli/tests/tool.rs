@@ -187,8 +187,16 @@ fn two_users_chat_and_every_line_has_its_members() {
     world.ok("bob", &["sync"]);
     assert_eq!(world.ok("bob", &["messages", "Lunch"])[0]["removed"], true);
 
-    let overview = world.ok("bob", &["inspect"]).remove(0);
+    let inspected = world.ok("bob", &["inspect"]);
+    let overview = &inspected[0];
     assert_eq!((&overview["type"], &overview["account"]), (&"store".into(), &"bob@chat.acme".into()));
+    let lunch = &inspected[1];
+    assert_eq!((&lunch["title"], &lunch["history"]), (&"Lunch".into(), &"everything".into()));
+    assert_eq!((&lunch["covered"], &lunch["head"], &lunch["freshness"]), (&4.into(), &4.into(), &"stale".into()));
+    assert!(lunch["stale_since"].is_i64(), "it was whole when bob was there last: {lunch}");
+    let for_people = run(tool().arg("--store").arg(world.store("bob")).arg("inspect"), "");
+    let text = String::from_utf8(for_people.stdout).unwrap();
+    assert!(text.contains("history wanted") && text.contains("4 of 4") && text.contains("as of "), "{text}");
     assert_eq!((&overview["events"], &overview["outbox"]["queued"]), (&4.into(), &0.into()));
     assert_eq!(world.ok("bob", &["verify"]).last().unwrap()["ok"], true);
     assert_eq!(world.ok("bob", &["gaps"]), [] as [Value; 0]);

@@ -374,6 +374,10 @@ impl<'a> Driver<'a> {
         if matches!(signal, Signal::Link(LinkState::CatchingUp { .. } | LinkState::Live)) {
             self.last_fault = None;
         }
+        if matches!(signal, Signal::Link(LinkState::Live)) {
+            // What was heard last made it whole.
+            self.whole_at = Some(clock::time_of_day());
+        }
         self.listeners.tell(signal);
     }
 }

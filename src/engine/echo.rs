@@ -168,6 +168,11 @@ pub(crate) fn apply_to_subscriptions(users: Vec<UserId>, outbox: &[OutboxEntry])
     followed.into_iter().collect()
 }
 
+/// Returns whether an entry makes or changes a message that people see.
+pub(crate) const fn shows_in_messages(entry: &OutboxEntry) -> bool {
+    matches!(entry.intent, Intent::SendMessage { .. } | Intent::EditMessage { .. } | Intent::RemoveMessage { .. })
+}
+
 /// Returns the message that an entry will make; `None` for any other entry, and for one that is done.
 pub(crate) fn message_of(entry: &OutboxEntry, me: Option<UserId>) -> Option<Message> {
     let Intent::SendMessage { conversation, text, payload } = &entry.intent else { return None };

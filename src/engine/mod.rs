@@ -5,6 +5,7 @@
 //! store: they wait neither for the network nor for a write.
 
 mod clock;
+mod comparison;
 mod config;
 mod conversation;
 mod conversations;
@@ -29,6 +30,7 @@ mod token_keeper;
 mod transport;
 mod users;
 
+pub use comparison::{Allowed, Comparison, Depth, DescriptionPart, Difference, Discrepancy, OnlineRepair};
 pub use config::Config;
 pub use conversation::Conversation;
 pub use events::{
@@ -37,7 +39,6 @@ pub use events::{
 };
 pub use message::Message;
 pub use messenger::Messenger;
-pub use online::{Allowed, Comparison, Depth, DescriptionPart, Difference, Discrepancy, OnlineRepair};
 pub use reading::TimelineItem;
 pub use repair::Repair;
 pub use sending::Sending;

@@ -3,10 +3,10 @@
 use super::{ConversationSummary, Message, Messenger, echo};
 use crate::error::Error;
 use crate::model::{
-    ConversationId, Delivery, Event, Intent, MessageId, MessageKey, OutboxEntry, Sequence, SequenceRange, User, UserId,
-    UserName,
+    self, ConversationId, Delivery, Event, Intent, MessageId, MessageKey, OutboxEntry, Sequence, SequenceRange, User,
+    UserId, UserName,
 };
-use crate::store::{ConversationRow, HoleRow, Item, Overview, Reader, StoreError, Window};
+use crate::store::{ConversationRow, HoleRow, Item, Overview, Preview, Reader, StoreError, Window};
 
 /// A line of a conversation as people read it.
 #[derive(Clone, Debug)]
@@ -159,6 +159,9 @@ impl Messenger {
 
 type Shown = (ConversationRow, Delivery);
 
+/// How many of the newest messages are looked at for one that is not about to be removed.
+const PREVIEW_LOOKS_AT: u32 = 20;
+
 fn conversation(reader: &Reader<'_>, id: ConversationId, me: Option<UserId>) -> Result<Option<Shown>, StoreError> {
     let id = reader.resolve(id)?;
     let outbox = reader.unsettled()?;
@@ -167,7 +170,7 @@ fn conversation(reader: &Reader<'_>, id: ConversationId, me: Option<UserId>) -> 
         Some(row) => Some((row, Delivery::Settled)),
         None => outbox.iter().filter_map(|entry| echo::conversation_of(entry, me)).find(is_it),
     };
-    Ok(shown.map(|shown| with_changes(shown, &outbox, me)))
+    shown.map(|shown| with_changes(reader, shown, &outbox, me)).transpose()
 }
 
 fn conversations(reader: &Reader<'_>, offset: u32, limit: u32, me: Option<UserId>) -> Result<Vec<Shown>, StoreError> {
@@ -180,7 +183,7 @@ fn conversations(reader: &Reader<'_>, offset: u32, limit: u32, me: Option<UserId
         let held = reader.conversations(left, offset.saturating_sub(before))?;
         shown.extend(held.into_iter().map(|row| (row, Delivery::Settled)));
     }
-    Ok(shown.into_iter().map(|shown| with_changes(shown, &outbox, me)).collect())
+    shown.into_iter().map(|shown| with_changes(reader, shown, &outbox, me)).collect()
 }
 
 fn find_conversations(reader: &Reader<'_>, name: &str, me: Option<UserId>) -> Result<Vec<Shown>, StoreError> {
@@ -191,14 +194,34 @@ fn find_conversations(reader: &Reader<'_>, name: &str, me: Option<UserId>) -> Re
     };
     let to_be_made = outbox.iter().filter_map(|entry| echo::conversation_of(entry, me)).filter(is_named);
     let held = reader.find_conversations(name)?.into_iter().map(|row| (row, Delivery::Settled));
-    Ok(to_be_made.chain(held).map(|shown| with_changes(shown, &outbox, me)).collect())
+    to_be_made.chain(held).map(|shown| with_changes(reader, shown, &outbox, me)).collect()
 }
 
-fn with_changes((mut row, delivery): Shown, outbox: &[OutboxEntry], me: Option<UserId>) -> Shown {
+fn with_changes(
+    reader: &Reader<'_>,
+    (mut row, delivery): Shown,
+    outbox: &[OutboxEntry],
+    me: Option<UserId>,
+) -> Result<Shown, StoreError> {
+    let id = row.conversation.id;
+    if outbox.iter().any(|entry| entry.intent.conversation() == Some(id) && echo::shows_in_messages(entry)) {
+        let end = shown_messages(reader, id, Window::Newest, PREVIEW_LOOKS_AT, outbox, me)?;
+        let seen: Vec<model::Message> = end
+            .into_iter()
+            .filter_map(|item| match item {
+                Item::Message(message) => Some(message),
+                Item::Gap(_) => None,
+            })
+            .collect();
+        // What the file shows stands, unless that is what was looked at and is about to be removed.
+        row.preview.take_if(|held| seen.iter().any(|message| message.sequence == held.sequence));
+        let newest = seen.into_iter().rev().find(|message| !message.removed);
+        row.preview = newest.and_then(Preview::of).or(row.preview);
+    }
     let changed = echo::apply_to_conversation(&mut row, outbox, me);
     // What is still to be made has come less far than any change of it.
     let delivery = if delivery == Delivery::Settled { changed.unwrap_or(delivery) } else { delivery };
-    (row, delivery)
+    Ok((row, delivery))
 }
 
 fn timeline(
@@ -209,9 +232,21 @@ fn timeline(
     me: Option<UserId>,
 ) -> Result<Vec<Item>, StoreError> {
     let conversation = reader.resolve(conversation)?;
+    shown_messages(reader, conversation, window, limit, &reader.unsettled()?, me)
+}
+
+/// Reads messages, and shows them as they will be once what is on its way has arrived.
+fn shown_messages(
+    reader: &Reader<'_>,
+    conversation: ConversationId,
+    window: Window,
+    limit: u32,
+    outbox: &[OutboxEntry],
+    me: Option<UserId>,
+) -> Result<Vec<Item>, StoreError> {
     let mut items = reader.messages(conversation, window, limit)?;
-    let mut outbox = reader.unsettled()?;
-    outbox.retain(|entry| entry.intent.conversation() == Some(conversation));
+    let outbox: Vec<OutboxEntry> =
+        outbox.iter().filter(|entry| entry.intent.conversation() == Some(conversation)).cloned().collect();
     items.retain(|item| !matches!(item, Item::Message(message) if echo::is_second_copy(message, &outbox)));
     for item in &mut items {
         if let Item::Message(message) = item {

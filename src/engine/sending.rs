@@ -20,6 +20,8 @@ pub(crate) enum Ending {
     Failed(OutboxEntry),
     /// Taken back.
     Cancelled,
+    /// Settled or taken back, so long ago that nothing tells which.
+    Forgotten,
 }
 
 /// Something on its way to the server: durable already, and a future of what becomes of it.
@@ -47,6 +49,7 @@ impl<T> Sending<T> {
                     Err(entry.error.unwrap_or_else(|| ErrorCode::SomethingWentWrong.into()).into())
                 }
                 Ok(Ending::Cancelled) => Err(Error::Cancelled),
+                Ok(Ending::Forgotten) => Err(Error::EndForgotten),
                 Err(_driver_is_gone) => Err(Error::Closed),
             }
         });

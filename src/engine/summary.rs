@@ -46,7 +46,8 @@ pub struct ConversationSummary {
     pub own_read_mark: Sequence,
     /// When something last happened.
     pub last_activity: Timestamp,
-    /// The newest message that was not removed, if one is held.
+    /// The newest message that is not removed, the user's own on its way included, if there is one; with changes of it
+    /// that are on their way shown as if done.
     pub preview: Option<Preview>,
     /// Whether what is shown is whole.
     pub freshness: Freshness,

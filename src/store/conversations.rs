@@ -5,17 +5,20 @@ use super::coverage;
 use super::error::{Doing, StoreError};
 use super::value::{Columns, LocalId};
 use crate::model::{
-    Conversation, ConversationConfig, ConversationId, HistoryPolicy, Membership, Participant, Permissions, Ranges,
-    Sequence, SequenceRange, Timestamp, UserId,
+    Conversation, ConversationConfig, ConversationId, Delivery, HistoryPolicy, Membership, Message, Participant,
+    Permissions, Ranges, Sequence, SequenceRange, Timestamp, UserId,
 };
 use crate::sync::SavedConversation;
 use rusqlite::{Connection, Params, Row, params};
 use uuid::Uuid;
 
+/// Characters of a message that the list shows.
+pub(super) const PREVIEW_CHARS: usize = 100;
+
 /// What the list shows of the newest message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preview {
-    /// Its position.
+    /// Its position; zero while the server has not given it one.
     pub sequence: Sequence,
     /// Who wrote it.
     pub sender: UserId,
@@ -23,6 +26,17 @@ pub struct Preview {
     pub timestamp: Timestamp,
     /// Its first 100 characters.
     pub text: String,
+    /// How far it has come, or what changes it.
+    pub delivery: Delivery,
+}
+
+impl Preview {
+    /// Returns what the list shows of a message; `None` when nobody knows who wrote it.
+    pub fn of(message: Message) -> Option<Self> {
+        let text = message.text.chars().take(PREVIEW_CHARS).collect();
+        let (sequence, timestamp, delivery) = (message.sequence, message.timestamp, message.delivery);
+        Some(Self { sequence, sender: message.sender?, timestamp, text, delivery })
+    }
 }
 
 /// A conversation with everything the store knows of it.
@@ -80,6 +94,7 @@ fn row_of(row: &Row<'_>) -> Result<(LocalId, ConversationRow), StoreError> {
             sender: columns.get(16, "user id")?,
             timestamp: columns.get(17, "time")?,
             text: columns.get(18, "text")?,
+            delivery: Delivery::Settled,
         }),
         None => None,
     };

@@ -8,13 +8,10 @@ use super::apply::Transaction;
 use super::error::{Doing, StoreError};
 use super::log::{self, EventRow, INSERT_MESSAGE, Kind, MessageRow, MessageState, message_checksum, unusual_action};
 use super::value::{LocalId, sequence_of};
-use super::{contradictions, coverage, lookup};
+use super::{contradictions, conversations, coverage, lookup};
 use crate::model::{ConversationId, Event, EventBody, MessageContent, MessageId, RawJson, Sequence, Timestamp, UserId};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::{BTreeSet, HashMap};
-
-/// How many characters of a message the list of conversations shows.
-const PREVIEW_CHARS: usize = 100;
 
 /// What a page changes in the row of its conversation.
 struct Standing {
@@ -478,7 +475,7 @@ pub(super) fn newest_message(connection: &Connection, local: LocalId) -> Result<
             select
                 .query_row([from, to], |row| {
                     let text = row.get_ref(3)?.as_str().map_err(|_| rusqlite::Error::InvalidQuery)?;
-                    let end = text.char_indices().nth(PREVIEW_CHARS).map_or(text.len(), |(end, _)| end);
+                    let end = text.char_indices().nth(conversations::PREVIEW_CHARS).map_or(text.len(), |(end, _)| end);
                     Ok((row.get(0)?, row.get(1)?, row.get(2)?, text[..end].to_owned()))
                 })
                 .optional()

@@ -3,9 +3,10 @@
 use super::connections::Reader;
 use super::error::{Doing, StoreError};
 use super::log::{self, MessageRow, message_columns};
-use super::value::LocalId;
+use super::value::{LocalId, sequence_of};
 use super::{coverage, lookup};
-use crate::model::{ConversationId, Event, Message, MessageId, Sequence, SequenceRange};
+use crate::model::{ClientToken, ConversationId, Event, Message, MessageId, Sequence, SequenceRange};
+use rusqlite::{OptionalExtension, params};
 
 /// The most messages one window may hold.
 pub const PAGE_MAX: u32 = 1_000;
@@ -131,6 +132,32 @@ impl Reader<'_> {
         let Some(row) = log::message_at(self.connection, id)? else { return Ok(None) };
         let conversation = log::conversation_of(self.connection, "message", id)?;
         Ok(Some(row.into_message(conversation, self.own_user()?)))
+    }
+
+    /// Returns which message of a conversation the user sent under this token, and where it stands; `None` when no such
+    /// message is held, or when it was removed since. Looks through the conversation.
+    pub fn sent_as(
+        &self,
+        conversation: ConversationId,
+        token: ClientToken,
+    ) -> Result<Option<(MessageId, Sequence)>, StoreError> {
+        let Some(local) = self.local(conversation)? else { return Ok(None) };
+        let ((lowest, highest), own) = (local.all(), self.own_user()?);
+        // The birth of one that was edited since stands among the events.
+        self.connection
+            .prepare_cached(
+                "SELECT id, uuid FROM message
+                 WHERE id BETWEEN ?1 AND ?2 AND sender = ?3 AND instr(payload, ?4) > 0
+                 UNION ALL
+                 SELECT id, message FROM event
+                 WHERE id BETWEEN ?1 AND ?2 AND kind = 3 AND initiator = ?3 AND instr(data, ?4) > 0
+                 LIMIT 1",
+            )
+            .and_then(|mut select| {
+                let parameters = params![lowest, highest, own, token.to_string()];
+                select.query_row(parameters, |row| Ok((row.get(1)?, sequence_of(row.get(0)?)))).optional()
+            })
+            .doing("look for a message by its token")
     }
 
     /// Returns the events held in a range, rising, as they were received; removed messages have lost their content.

@@ -169,6 +169,14 @@ impl Reader<'_> {
         }
     }
 
+    /// Returns how many settled entries are held.
+    pub fn settled_count(&self) -> Result<usize, StoreError> {
+        self.connection
+            .prepare_cached("SELECT count(*) FROM outbox WHERE state = 3")
+            .and_then(|mut select| select.query_row([], |row| Ok(row.get::<_, u32>(0)? as usize)))
+            .doing("count settled entries")
+    }
+
     /// Returns the conversation that a provisional id stands for, once the server has named it; any other id as it is.
     pub fn resolve(&self, conversation: ConversationId) -> Result<ConversationId, StoreError> {
         let made = self

@@ -89,6 +89,7 @@ impl Core {
                 | Purpose::Users(_)
                 | Purpose::Range(_)
                 | Purpose::List(_)
+                | Purpose::Subscriptions
                 | Purpose::Volatile(_)
                 | Purpose::Outbox(_)
                 | Purpose::Fact(_),
@@ -356,6 +357,7 @@ impl Core {
             None => {}
             Some(Purpose::OwnUser) => self.give_link_up(),
             Some(Purpose::HeadsSince(_)) => self.heads_since_failed(),
+            Some(Purpose::Subscriptions) => {}
             Some(Purpose::Outbox(token) | Purpose::Fact(token)) => self.entry_refused(token, error),
             Some(Purpose::Users(users)) => self.users_refused(users, error),
             Some(Purpose::List(id) | Purpose::Volatile(id)) => self.answer(id, Err(Refusal::Messaging(error))),

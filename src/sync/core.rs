@@ -76,10 +76,14 @@ pub struct Core {
     pub(super) asked_names: BTreeSet<UserId>,
     /// Whether the own user, with the list of conversations, is to be read.
     pub(super) wants_own_user: bool,
+    /// Whether the list of those the user follows is to be read.
+    pub(super) wants_subscriptions: bool,
     /// Whether the own user was read on the present link.
     pub(super) knows_own_user: bool,
     /// When heads are asked for again though nothing happens.
     pub(super) tail_check_at: Uptime,
+    /// Conversations whose heads were asked for on the present link, and not told though each was asked for by itself.
+    pub(super) unheard: BTreeSet<ConversationId>,
     /// Where the round of tail checks goes on.
     pub(super) tail_check_from: Option<ConversationId>,
     /// Whether the outbox had its turn last; it and catching up alternate.
@@ -127,8 +131,10 @@ impl Core {
             named: saved.users,
             asked_names: BTreeSet::new(),
             wants_own_user: false,
+            wants_subscriptions: false,
             knows_own_user: false,
             tail_check_at: now,
+            unheard: BTreeSet::new(),
             tail_check_from: None,
             outbox_had_turn: false,
             was_live: false,
@@ -265,6 +271,8 @@ impl Core {
             Purpose::Range(range) => self.range_answered(range, false),
             Purpose::Users(users) => self.users_answered(users, false),
             Purpose::List(id) => self.answer(id, Err(timed_out())),
+            // What is held stays until the next login.
+            Purpose::Subscriptions => {}
             Purpose::Volatile(id) => self.answer(id, Ok(Reply::Done)),
             Purpose::Fact(token) => self.entry_refused(token, MessagingError::from(ErrorCode::Timeout)),
         }
@@ -275,6 +283,7 @@ impl Core {
             || !self.volatile.is_empty()
             || !self.continued.is_empty()
             || self.wants_own_user
+            || self.may_ask_subscriptions()
             || self.may_send_entry()
             || (self.pending.catch_up_count() < CATCH_UP_WINDOW
                 && (self.since.wanted
@@ -285,6 +294,10 @@ impl Core {
 
     fn may_send_entry(&self) -> bool {
         self.outbox.next_ready().is_some() && self.pending.outbox_count() < OUTBOX_WINDOW
+    }
+
+    const fn may_ask_subscriptions(&self) -> bool {
+        self.wants_subscriptions && self.knows_own_user
     }
 
     /// Sends what the pace allows.
@@ -303,8 +316,9 @@ impl Core {
             } else if let Some(entry) = self.outbox.next_ready().filter(|_| self.may_send_entry()).cloned() {
                 self.outbox_had_turn = true;
                 self.send_entry(entry);
-            } else {
-                self.ask_for_history();
+            } else if !self.ask_for_history() && self.may_ask_subscriptions() {
+                self.wants_subscriptions = false;
+                self.request(Request::GetSubscriptions, Purpose::Subscriptions);
             }
         }
     }
@@ -426,6 +440,8 @@ impl Core {
         self.knows_own_user = false;
         self.was_live = false;
         self.wants_own_user = false;
+        self.wants_subscriptions = false;
+        self.unheard.clear();
         self.idempotent = false;
         self.since.link_lost();
         self.lose_fetches();
@@ -446,6 +462,7 @@ impl Core {
                 | Purpose::HeadsSince(_)
                 | Purpose::Range(_)
                 | Purpose::Users(_)
+                | Purpose::Subscriptions
                 | Purpose::Outbox(_)
                 | Purpose::Fact(_)
                 | Purpose::OwnUser => {}

@@ -10,8 +10,12 @@ use super::pending::{Heads, Purpose};
 use super::searching::Look;
 use super::{HeadsCursor, Write};
 use crate::model::{Conversation, ConversationId, ErrorClass, ErrorCode, Membership, RequestId};
-use crate::protocol::{CONVERSATIONS_MAX, CURSOR_BYTES_MAX, Head, Request};
+use crate::protocol::{CONVERSATIONS_MAX, CURSOR_BYTES_MAX, FRAME_BYTES_MAX, Head, Request};
 use std::collections::BTreeSet;
+
+/// Heads that one answer may bring, in all its frames: as many conversations as the user's list, which is one frame, has
+/// room for at 36 characters each.
+const HEADS_TOLD_MAX: usize = FRAME_BYTES_MAX / 36;
 
 /// Where asking for heads since a cursor stands.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +79,10 @@ impl Core {
         let Some(request) = request else { return };
         let Some(Purpose::HeadsSince(told)) = self.pending.get_mut(request) else { return };
         told.extend(heads);
+        if told.len() > HEADS_TOLD_MAX {
+            self.pending.remove(request);
+            return self.heads_since_failed();
+        }
         let Some(cursor) = cursor else { return };
         let Some(Purpose::HeadsSince(told)) = self.pending.remove(request) else { return };
         self.succeeded();
@@ -138,7 +146,8 @@ impl Core {
         let round: Vec<ConversationId> =
             self.ledger.members_behind(self.tail_check_from).take(CONVERSATIONS_MAX).collect();
         self.tail_check_from = round.last().copied();
-        self.compare_heads(round);
+        let unheard = std::mem::take(&mut self.unheard);
+        self.compare_heads(unheard.into_iter().chain(round));
     }
 
     pub(super) fn answered_by_conversation(&mut self, request: Option<RequestId>, conversation: Conversation) {
@@ -150,8 +159,7 @@ impl Core {
             return self.fact_told(token, conversation);
         }
         let Some(Purpose::Heads(heads)) = self.pending.get_mut(request) else { return };
-        heads.waiting.remove(&conversation.id);
-        heads.got.push(conversation);
+        heads.take(conversation);
         if heads.waiting.is_empty()
             && let Some(Purpose::Heads(heads)) = self.pending.remove(request)
         {
@@ -172,9 +180,20 @@ impl Core {
                 self.outbox.advance_look(Lane::Conversation(*id), Look::Asked, Look::AskHead);
             }
         }
-        // What was not described now is asked for once more at the next check of tails or login.
         if let Some(command) = heads.command {
             self.conversations_answered(heads, command, complete);
+        } else if !heads.decides {
+            self.ask_again(heads);
+        }
+    }
+
+    /// What was not described in time may have been lost on the way, or one of them keeps the server from describing the
+    /// others: each is asked for by itself. What is not described even then waits for the next check of tails.
+    fn ask_again(&mut self, heads: Heads) {
+        if heads.many {
+            heads.waiting.into_iter().for_each(|id| self.ask_one_head(id, false));
+        } else {
+            self.unheard.extend(heads.waiting);
         }
     }
 

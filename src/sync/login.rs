@@ -327,6 +327,7 @@ impl Core {
         self.link.phase = Phase::Ready;
         self.link.ping_now(self.now.after(self.settings.ping_interval));
         self.wants_own_user = true;
+        self.wants_subscriptions = true;
         self.tell_push_tokens();
     }
 

@@ -86,6 +86,7 @@ impl Core {
             | Purpose::HeadsSince(_)
             | Purpose::Range(_)
             | Purpose::List(_)
+            | Purpose::Subscriptions
             | Purpose::Volatile(_)
             | Purpose::Fact(_)
             | Purpose::Outbox(_) => {
@@ -158,11 +159,26 @@ impl Core {
     pub(super) fn list_told(&mut self, request: Option<RequestId>, kept: Write, list: Reply) {
         self.write(kept);
         let Some(request) = request else { return };
-        let Some(Purpose::List(command)) = self.pending.get_mut(request) else { return };
-        let command = *command;
+        let command = match self.pending.get_mut(request) {
+            Some(Purpose::List(command)) => Some(*command),
+            Some(Purpose::Subscriptions) => None,
+            Some(
+                Purpose::OwnUser
+                | Purpose::Heads(_)
+                | Purpose::HeadsSince(_)
+                | Purpose::Users(_)
+                | Purpose::Range(_)
+                | Purpose::Volatile(_)
+                | Purpose::Outbox(_)
+                | Purpose::Fact(_),
+            )
+            | None => return,
+        };
         self.pending.remove(request);
         self.succeeded();
-        self.answer(command, Ok(list));
+        if let Some(command) = command {
+            self.answer(command, Ok(list));
+        }
     }
 }
 

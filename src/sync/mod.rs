@@ -36,6 +36,7 @@ mod wish;
 
 pub use self::check::check_intent;
 pub use self::core::Core;
+pub use self::outbox::SETTLED_KEPT;
 
 use crate::model::{
     ClientToken, Conversation, ConversationId, Credentials, Event, HistoryPolicy, Intent, Membership, Message,

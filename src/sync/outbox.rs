@@ -27,7 +27,7 @@ const UNKNOWN_CODE_ATTEMPTS: u32 = 5;
 
 /// How many settled entries are kept, the newest, so that a late question finds its answer and a second copy of a
 /// message is known for one.
-const SETTLED_KEPT: usize = 256;
+pub const SETTLED_KEPT: usize = 256;
 
 /// How many settled entries that made a conversation are kept, the newest: applications may have written down the
 /// provisional ids, 16 bytes each.

@@ -23,6 +23,8 @@ pub(super) enum Purpose {
     Range(Range),
     /// A list that comes whole, for the application.
     List(CommandId),
+    /// Whom the user follows, to keep what is held of it true.
+    Subscriptions,
     /// Something that counts now or never, for the application.
     Volatile(CommandId),
     /// An entry of the outbox.
@@ -40,7 +42,7 @@ pub(super) struct Heads {
     pub(super) parts: Vec<BTreeSet<ConversationId>>,
     /// Whether more than one was asked for: then one that is unknown is absent from the answer.
     pub(super) many: bool,
-    /// Answered.
+    /// Answered, where somebody waits for what was said.
     pub(super) got: Vec<Conversation>,
     /// The application's question, if it was one.
     pub(super) command: Option<CommandId>,
@@ -61,6 +63,14 @@ impl Heads {
             command,
             decides: false,
             is_kept: true,
+        }
+    }
+
+    /// Takes one conversation of the answer; one that was not asked for, or a second copy, changes nothing.
+    pub(super) fn take(&mut self, conversation: Conversation) {
+        let asked = self.waiting.remove(&conversation.id);
+        if asked && (self.decides || self.command.is_some()) {
+            self.got.push(conversation);
         }
     }
 
@@ -213,6 +223,7 @@ impl Pending {
             Purpose::OwnUser
             | Purpose::Users(_)
             | Purpose::List(_)
+            | Purpose::Subscriptions
             | Purpose::Volatile(_)
             | Purpose::Range(_)
             | Purpose::Fact(_)

@@ -33,6 +33,31 @@ async fn what_is_written_offline_is_shown_at_once_and_arrives_after_reconnecting
     }
 }
 
+/// The list of conversations shows what people read at the end of each, their own unsent words and changes included.
+#[tokio::test]
+async fn the_list_shows_what_was_written_and_changed_offline() {
+    let mut world = World::with_users(&["alice", "bob"]).await;
+    let (alice, bob) = (world.log_in("alice").await, world.log_in("bob").await);
+    let (ours, _) = conversation_of(&alice, &bob).await;
+    let sent = within_patience("the answer", ours.send_message("one", None).await.unwrap()).await.unwrap();
+    world.stop_server().await;
+    let preview = || async { alice.conversations(0, 1).await.unwrap().remove(0).preview.unwrap() };
+    assert_eq!((preview().await.text, preview().await.delivery), ("one".to_owned(), Delivery::Settled));
+
+    drop(sent.message.update(Some("one, edited".to_owned()), None).await.unwrap());
+    let shown = preview().await;
+    assert_eq!((shown.text.as_str(), shown.delivery, shown.sequence), ("one, edited", Delivery::Queued, Sequence(2)));
+
+    let second = ours.send_message("two", None).await.unwrap();
+    let shown = preview().await;
+    assert_eq!((shown.text.as_str(), shown.delivery, shown.sequence), ("two", Delivery::Queued, Sequence::ZERO));
+    assert_eq!(alice.conversation(ours.id).await.unwrap().unwrap().preview, Some(shown));
+
+    second.cancel().await.unwrap();
+    drop(sent.message.remove().await.unwrap());
+    assert_eq!(alice.conversations(0, 1).await.unwrap()[0].preview, None, "nothing is left to show");
+}
+
 /// what only this device knows of outlives a restart and everything that the server tells afterwards.
 #[tokio::test]
 async fn unsent_work_survives_a_restart() {

