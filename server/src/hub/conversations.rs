@@ -56,7 +56,7 @@ impl<S: Storage> Hub<S> {
             && let [one, other] = participants[..]
             && let Some(existing) = self.storage.direct_conversation(one.user, other.user)?
         {
-            return self.describe_existing(context, existing);
+            return self.describe_existing(existing);
         }
         let conversation = Conversation::recreate(
             ConversationId::from_uuid(context.fresh),
@@ -106,10 +106,12 @@ impl<S: Storage> Hub<S> {
 
     /// Answers the wish for a second direct conversation of the same two with the first one as it is now:
     /// shaped like its creation, but with the head as its sequence, and no event.
-    fn describe_existing(&self, context: &Context, existing: ConversationId) -> Result<Done, Fault> {
+    fn describe_existing(&self, existing: ConversationId) -> Result<Done, Fault> {
         let conversation = self.present(existing)?;
-        let body = EventBody::ConversationCreated(Box::new(conversation.clone()));
-        Ok(Done::answer(Push::Event(event(context, &conversation, Action::CreateConversation, body))))
+        // A client that does not hold the newest event may take the answer for it: it says by whom that was, and when.
+        let newest = self.event_at(existing, conversation.last_sequence)?;
+        let body = EventBody::ConversationCreated(Box::new(conversation));
+        Ok(Done::answer(Push::Event(Event { action: Action::CreateConversation, body, ..newest })))
     }
 
     pub(super) fn edit_conversation(

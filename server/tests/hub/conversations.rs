@@ -26,6 +26,9 @@ fn the_creator_becomes_owner_and_everybody_hears_of_it() {
 fn two_people_have_one_direct_conversation_whoever_asks() {
     let mut world = World::new();
     let first = world.create(ALICE, direct(BOB));
+    let outcome = world.ask(BOB, Request::CreateConversation(direct(ALICE)));
+    let described = event(&outcome.reply[0].push);
+    assert_eq!((described.sequence, described.initiator), (Sequence(1), ALICE), "by whom it was made, not who asks");
     world.say(BOB, first, "Hello");
     let outcome = world.ask(BOB, Request::CreateConversation(direct(ALICE)));
     let described = event(&outcome.reply[0].push);
