@@ -107,7 +107,7 @@ impl SequenceRange {
 
 impl fmt::Display for SequenceRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}–{}", self.first, self.last)
+        if self.first == self.last { self.first.fmt(f) } else { write!(f, "{}–{}", self.first, self.last) }
     }
 }
 

@@ -14,8 +14,9 @@ use std::collections::BTreeSet;
 pub(super) enum Merge {
     /// It stands for itself, and makes these needless.
     Apart(Vec<ClientToken>),
-    /// A waiting entry takes it in, and wants this from now on.
-    Into(ClientToken, Intent),
+    /// A waiting entry takes it in, and wants this from now on. So it does of these, which waited for that entry and would
+    /// else come later and win.
+    Into(ClientToken, Intent, Vec<ClientToken>),
     /// It takes back a message that has not left.
     Undoes(ClientToken),
 }
@@ -37,7 +38,7 @@ pub(super) fn merge(outbox: &Outbox, wish: &Intent) -> Merge {
         }
         Intent::ManageNotifications(_) => {
             let chooses = |entry: &&OutboxEntry| matches!(entry.intent, Intent::ManageNotifications(_));
-            waiting(outbox, Lane::User).find(chooses).map(|entry| Merge::Into(entry.token, wish.clone()))
+            waiting(outbox, Lane::User).find(chooses).map(|entry| Merge::Into(entry.token, wish.clone(), Vec::new()))
         }
         Intent::Subscribe(_) | Intent::Unsubscribe(_) => follow(outbox, wish),
         Intent::UnsubscribeAll => {
@@ -62,7 +63,8 @@ fn waiting(outbox: &Outbox, lane: Lane) -> impl Iterator<Item = &OutboxEntry> {
     outbox.in_lane(lane).rev().filter(|entry| cannot_have_arrived(entry))
 }
 
-/// An edit becomes part of the message while that has not left, and of an earlier edit of the same message.
+/// An edit becomes part of the message while that has not left, with the edits before it, and of an earlier edit of the
+/// same message.
 fn edit_message(
     outbox: &Outbox,
     conversation: ConversationId,
@@ -70,21 +72,31 @@ fn edit_message(
     text: Option<&String>,
     payload: Option<&RawJson>,
 ) -> Option<Merge> {
+    let lane = Lane::Conversation(conversation);
     if let MessageKey::Token(token) = message
         && let Some(unsent) = outbox.get(token).filter(|entry| cannot_have_arrived(entry))
         && let Intent::SendMessage { text: old_text, payload: old_payload, .. } = &unsent.intent
     {
-        let text = text.unwrap_or(old_text).clone();
-        let payload = payload.or(old_payload.as_ref()).filter(|payload| **payload != RawJson::empty_array()).cloned();
-        return Some(Merge::Into(token, Intent::SendMessage { conversation, text, payload }));
+        let (mut whole, mut parts, mut needless) = (old_text, old_payload.as_ref(), Vec::new());
+        for entry in outbox.in_lane(lane) {
+            if let Intent::EditMessage { message: same, text, payload, .. } = &entry.intent
+                && *same == message
+            {
+                (whole, parts) = (text.as_ref().unwrap_or(whole), payload.as_ref().or(parts));
+                needless.push(entry.token);
+            }
+        }
+        let text = text.unwrap_or(whole).clone();
+        let payload = payload.or(parts).filter(|payload| **payload != RawJson::empty_array()).cloned();
+        return Some(Merge::Into(token, Intent::SendMessage { conversation, text, payload }, needless));
     }
-    waiting(outbox, Lane::Conversation(conversation)).find_map(|entry| {
+    waiting(outbox, lane).find_map(|entry| {
         let Intent::EditMessage { message: same, text: old_text, payload: old_payload, .. } = &entry.intent else {
             return None;
         };
         let (text, payload) = (text.or(old_text.as_ref()).cloned(), payload.or(old_payload.as_ref()).cloned());
         let edit = Intent::EditMessage { conversation, message, text, payload };
-        (*same == message).then_some(Merge::Into(entry.token, edit))
+        (*same == message).then_some(Merge::Into(entry.token, edit, Vec::new()))
     })
 }
 
@@ -99,7 +111,7 @@ fn remove_message(outbox: &Outbox, conversation: ConversationId, message: Messag
     let removes =
         |entry: &&OutboxEntry| matches!(&entry.intent, Intent::RemoveMessage { message: same, .. } if *same == message);
     if let Some(earlier) = outbox.in_lane(lane).find(removes) {
-        return Merge::Into(earlier.token, earlier.intent.clone());
+        return Merge::Into(earlier.token, earlier.intent.clone(), Vec::new());
     }
     let edits =
         |entry: &&OutboxEntry| matches!(&entry.intent, Intent::EditMessage { message: same, .. } if *same == message);
@@ -111,11 +123,15 @@ fn mark_as_read(outbox: &Outbox, conversation: ConversationId, sequence: Sequenc
     let (earlier, marked) = outbox.newest_mark(conversation).zip(outbox.own_read_mark(conversation))?;
     let highest = if sequence == Sequence::ZERO { sequence } else { sequence.max(marked) };
     let changes = highest != marked;
-    (!changes || cannot_have_arrived(earlier))
-        .then_some(Merge::Into(earlier.token, Intent::MarkAsRead { conversation, sequence: highest }))
+    (!changes || cannot_have_arrived(earlier)).then_some(Merge::Into(
+        earlier.token,
+        Intent::MarkAsRead { conversation, sequence: highest },
+        Vec::new(),
+    ))
 }
 
-/// A change of a conversation becomes part of its making while that has not left, and of an earlier change.
+/// A change of a conversation becomes part of its making while that has not left, with the changes before it, and of an
+/// earlier change.
 fn edit_conversation(
     outbox: &Outbox,
     conversation: ConversationId,
@@ -123,18 +139,29 @@ fn edit_conversation(
     public_join: Option<bool>,
     custom_data: Option<&RawJson>,
 ) -> Option<Merge> {
+    let lane = Lane::Conversation(conversation);
     if let Some(maker) = outbox.get(conversation.maker()).filter(|entry| cannot_have_arrived(entry))
         && let Intent::CreateConversation(config) = &maker.intent
     {
+        let (mut name, mut joined, mut data) = (&config.title, config.public_join, &config.custom_data);
+        let mut needless = Vec::new();
+        for entry in outbox.in_lane(lane) {
+            if let Intent::EditConversation { title, public_join, custom_data, .. } = &entry.intent {
+                name = title.as_ref().unwrap_or(name);
+                joined = public_join.unwrap_or(joined);
+                data = custom_data.as_ref().unwrap_or(data);
+                needless.push(entry.token);
+            }
+        }
         let config = ConversationConfig {
-            title: title.unwrap_or(&config.title).clone(),
-            public_join: public_join.unwrap_or(config.public_join),
-            custom_data: custom_data.unwrap_or(&config.custom_data).clone(),
+            title: title.unwrap_or(name).clone(),
+            public_join: public_join.unwrap_or(joined),
+            custom_data: custom_data.unwrap_or(data).clone(),
             ..config.clone()
         };
-        return Some(Merge::Into(maker.token, Intent::CreateConversation(config)));
+        return Some(Merge::Into(maker.token, Intent::CreateConversation(config), needless));
     }
-    waiting(outbox, Lane::Conversation(conversation)).find_map(|entry| {
+    waiting(outbox, lane).find_map(|entry| {
         let Intent::EditConversation { title: old_title, public_join: old_join, custom_data: old_data, .. } =
             &entry.intent
         else {
@@ -146,7 +173,7 @@ fn edit_conversation(
             public_join: public_join.or(*old_join),
             custom_data: custom_data.or(old_data.as_ref()).cloned(),
         };
-        Some(Merge::Into(entry.token, edit))
+        Some(Merge::Into(entry.token, edit, Vec::new()))
     })
 }
 
@@ -158,7 +185,7 @@ fn edit_user(outbox: &Outbox, public: Option<&RawJson>, private: Option<&RawJson
             custom_data: public.or(custom_data.as_ref()).cloned(),
             private_custom_data: private.or(private_custom_data.as_ref()).cloned(),
         };
-        Some(Merge::Into(entry.token, edit))
+        Some(Merge::Into(entry.token, edit, Vec::new()))
     })
 }
 
@@ -170,7 +197,7 @@ fn follow(outbox: &Outbox, wish: &Intent) -> Option<Merge> {
     let last = outbox.in_lane(Lane::User).rev().find(|entry| followed(&entry.intent).is_some());
     let last = last.filter(|last| cannot_have_arrived(last) && followed(&last.intent).as_ref() == Some(&users))?;
     Some(if last.intent.action() == wish.action() {
-        Merge::Into(last.token, wish.clone())
+        Merge::Into(last.token, wish.clone(), Vec::new())
     } else {
         Merge::Apart(vec![last.token])
     })

@@ -99,11 +99,14 @@ impl Core {
         let done = self.is_read_already(&intent);
         let mut signals = Vec::new();
         let entry = match merge(&self.outbox, &intent) {
-            Merge::Into(token, intent) => {
+            Merge::Into(token, intent, needless) => {
                 check_intent(&intent)?;
                 let known = self.outbox.get(token).expect("merged into an entry that is there").clone();
-                if known.intent == intent {
+                if known.intent == intent && needless.is_empty() {
                     return Ok((known, Vec::new()));
+                }
+                for needless in needless {
+                    signals.extend(self.take_back(needless));
                 }
                 // Another content under the id of an earlier attempt would be taken for that attempt.
                 OutboxEntry { intent, request: self.fresh_request_id(), ..known }

@@ -34,6 +34,7 @@ const CORPUS: &[(Flavour, u64, &str)] = &[
     (Flavour::Foreign, 270, "whoever had left looked for ever for what the server would not show"),
     (Flavour::Foreign, 621, "a cancellation that was stored and not yet told"),
     (Flavour::Foreign, 1_782, "a read mark set before the server had told who reads was not shown"),
+    (Flavour::Ours, 2_802, "an edit that had waited for its message undid a later one"),
 ];
 
 /// Runs one world to its end; a fault names everything that is needed to see it again.

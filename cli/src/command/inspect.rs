@@ -174,7 +174,7 @@ pub(crate) async fn verify(out: Out, store: Option<PathBuf>) -> Result<(), Failu
     if ok {
         return out.say(format!("sound: {checked} events checked"));
     }
-    let failure = Failure::no(format!("{} findings", findings.len()));
+    let failure = Failure::no(format!("findings: {}", findings.len()));
     Err(failure.hint("backscroll repair puts right what the file and the server allow"))
 }
 
@@ -189,12 +189,12 @@ pub(crate) async fn repair(out: Out, store: Option<PathBuf>) -> Result<(), Failu
         "missing": repair.missing.len(), "left": repair.left.len(),
     }))?;
     if ok {
-        return out.say(format!("{} findings, all put right", repair.found.len()));
+        return out.say(format!("findings: {}, all put right", repair.found.len()));
     }
     for finding in &repair.left {
         out.say(format!("left as it is: {finding}"))?;
     }
-    Err(Failure::no(format!("{} findings are left", repair.left.len())))
+    Err(Failure::no(format!("findings left: {}", repair.left.len())))
 }
 
 /// Prints what a repair of the file by itself found and did.

@@ -50,10 +50,10 @@ async fn compare(out: Out, messenger: &Messenger, depth: Depth) -> Result<(), Fa
     let (conversations, positions) = (comparison.conversations, comparison.positions);
     if ok {
         return out.say(format!(
-            "as the server has it: {conversations} conversations and {positions} events compared, {missing} not held"
+            "as the server has it; conversations compared: {conversations}, positions: {positions}, still to be fetched: {missing}"
         ));
     }
-    let failure = Failure::no(format!("{} findings, {} differences", findings.len(), comparison.wrong));
+    let failure = Failure::no(format!("findings: {}, differences: {}", findings.len(), comparison.wrong));
     Err(failure.hint("backscroll repair --online puts right what the file and the server allow"))
 }
 
@@ -85,9 +85,9 @@ async fn fetch(out: Out, messenger: &Messenger, depth: Depth) -> Result<(), Fail
     }))?;
     if left == 0 {
         let (findings, differences) = (offline.found.len(), online.found.wrong);
-        return out.say(format!("{findings} findings and {differences} differences, all put right"));
+        return out.say(format!("findings: {findings}, differences: {differences}, all put right"));
     }
-    Err(Failure::no(format!("{left} findings and differences are left")))
+    Err(Failure::no(format!("findings and differences left: {left}")))
 }
 
 /// Waits until the server has told everything that the file is to hold.

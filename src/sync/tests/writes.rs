@@ -129,12 +129,14 @@ fn an_edit_of_what_waits_becomes_part_of_it() {
     let with_payload = Intent::EditMessage { conversation, message, text: None, payload: Some(payload.clone()) };
     assert_eq!(accepted(&shell.submit(2, with_payload)).token, token(1));
     let entry = accepted(&shell.submit(3, edit(message, "better")));
-    let whole = Intent::SendMessage { conversation, text: "better".to_owned(), payload: Some(payload) };
+    let whole = Intent::SendMessage { conversation, text: "better".to_owned(), payload: Some(payload.clone()) };
     assert_eq!((entry.token, entry.intent, shell.core.outbox.unfinished().count()), (token(1), whole, 1));
 
     let sent = MessageKey::Id(MessageId::from_uuid(Uuid::from_u128(5)));
     shell.submit(4, edit(sent, "one"));
     assert_eq!(accepted(&shell.submit(5, edit(sent, "two"))).intent, edit(sent, "two"));
+    let part = |text| Intent::EditMessage { conversation, message: sent, text, payload: Some(payload.clone()) };
+    assert_eq!(accepted(&shell.submit(8, part(None))).intent, part(Some("two".to_owned())), "the text stays");
     // A removal makes the edit needless.
     let outputs = shell.submit(6, removal(sent));
     assert!(
@@ -142,6 +144,54 @@ fn an_edit_of_what_waits_becomes_part_of_it() {
         if entry.token == token(4)))
     );
     assert_eq!(accepted(&shell.submit(7, removal(sent))).token, token(6), "once is enough");
+}
+
+/// O-5, O-10: that a repetition was refused for now proves nothing of the attempt before it, whose answer was lost.
+#[test]
+fn an_edit_does_not_go_into_what_may_have_arrived_before_it_was_refused() {
+    let mut shell = Shell::resume();
+    shell.come_up(true, 0);
+    let first = sends(&shell.send_text(1))[0];
+    shell.lose_link();
+    shell.come_up(true, 0);
+    let error = MessagingError::from(ErrorCode::Internal);
+    shell.push(Some(first), Push::Error { header: header(Action::SendMessage), error });
+    assert_eq!(shell.state(1), OutboxState::Queued);
+    let entry = accepted(&shell.submit(2, edit(MessageKey::Token(token(1)), "better")));
+    assert_eq!(entry.token, token(2), "it waits for its message");
+    assert_eq!(refusal(&shell.command(Command::Cancel(token(1)))), Some(Refusal::TooLate));
+}
+
+/// O-5: edits take effect in their order, also when the first had to wait for a message that was then refused for now.
+#[test]
+fn a_later_edit_does_not_overtake_one_that_waits() {
+    let mut shell = Shell::resume();
+    shell.come_up(true, 0);
+    let first = sends(&shell.send_text(1))[0];
+    let message = MessageKey::Token(token(1));
+    assert_eq!(accepted(&shell.submit(2, edit(message, "better"))).token, token(2), "the message is under way");
+    let error = MessagingError::from(ErrorCode::Internal);
+    shell.push(Some(first), Push::Error { header: header(Action::SendMessage), error });
+    let outputs = shell.submit(3, edit(message, "best"));
+    let room = conversation(ROOM);
+    assert_eq!((accepted(&outputs).token, accepted(&outputs).intent), (token(1), text(room, "best")));
+    assert_eq!(shell.entry(2), None, "it is part of the message, and does not leave behind it");
+}
+
+/// O-5: so do changes of a conversation that is still to be made.
+#[test]
+fn a_later_change_of_a_conversation_does_not_overtake_one_that_waits() {
+    let mut shell = Shell::resume();
+    shell.come_up(true, 0);
+    let (request, _) = requests(&shell.submit(1, direct())).remove(0);
+    let room = ConversationId::provisional(token(1));
+    assert_eq!(accepted(&shell.submit(2, rename(room, "better"))).token, token(2), "the making is under way");
+    let error = MessagingError::from(ErrorCode::Internal);
+    shell.push(Some(request), Push::Error { header: header(Action::CreateConversation), error });
+    let join = Intent::EditConversation { conversation: room, title: None, public_join: Some(true), custom_data: None };
+    let entry = accepted(&shell.submit(3, join));
+    let Intent::CreateConversation(config) = entry.intent else { panic!("its making is changed") };
+    assert_eq!((config.title.as_str(), config.public_join, shell.entry(2)), ("better", true, None));
 }
 
 /// O-5: a removal of what has not left takes it back, and the server never hears of either.
