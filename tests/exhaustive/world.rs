@@ -348,11 +348,20 @@ impl World {
         let mut count = 0;
         while let Some(output) = outputs.pop_front().filter(|_| kill != Some(count)) {
             count += 1;
-            if let Output::Load(load) = output {
-                let found = self.disk.message(load.conversation, load.message);
-                outputs.extend(self.core.handle(now, Input::Loaded(load.token, found)));
-            } else {
-                self.perform(output)?;
+            match output {
+                Output::Load(load) => {
+                    let found = self.disk.message(load.conversation, load.message);
+                    outputs.extend(self.core.handle(now, Input::Loaded(load.token, found)));
+                }
+                // Whom the user follows touches nothing else: answered at once it multiplies no states.
+                Output::Send(link, ClientFrame::Chat(chat)) if matches!(chat.body, Request::GetSubscriptions) => {
+                    let pushes = self.handle(ALICE, true, chat.request, chat.body);
+                    for push in pushes {
+                        let frame = ServerFrame::Chat(ServerChat { request: Some(chat.request), push });
+                        outputs.extend(self.core.handle(now, Input::Frame(link, frame)));
+                    }
+                }
+                output => self.perform(output)?,
             }
         }
         if kill.is_some() {
