@@ -359,8 +359,9 @@ impl<M: Medium> World<M> {
             Some(accepted) => accepted.in_order &= asked != Asked::Retry,
             None => {
                 if let Intent::SendMessage { conversation, .. } = entry.intent {
-                    let accepted = Accepted { device: index, conversation, token: entry.token, in_order: true };
-                    self.accepted.push(accepted);
+                    // Stored by a process that did not live to say so, it has its place among others from then.
+                    let in_order = !matches!(asked, Asked::Retry | Asked::Edit(_));
+                    self.accepted.push(Accepted { device: index, conversation, token: entry.token, in_order });
                 }
             }
         }
