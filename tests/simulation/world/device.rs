@@ -329,7 +329,8 @@ impl<M: Medium> World<M> {
             return Err(format!("command {id:?} was answered twice"));
         };
         match (asked, reply) {
-            (Asked::LogIn, Err(Refusal::Login { .. })) => device.knows_password = false,
+            // Refused for now, a password that worked before is still one.
+            (Asked::LogIn, Err(Refusal::Login { code })) => device.knows_password &= !matches!(code, 401 | 404 | 701),
             (Asked::LogOut, _) => device.knows_password = false,
             (Asked::LogInAsAnother, reply) => {
                 let refused = matches!(reply, Err(Refusal::OtherUser { .. }));
