@@ -329,7 +329,8 @@ impl<M: Medium> World<M> {
             return Err(format!("command {id:?} was answered twice"));
         };
         match (asked, reply) {
-            (Asked::LogIn, Err(Refusal::Login { .. })) => device.knows_password = false,
+            // Refused for now, a password that worked before is still one.
+            (Asked::LogIn, Err(Refusal::Login { code })) => device.knows_password &= !matches!(code, 401 | 404 | 701),
             (Asked::LogOut, _) => device.knows_password = false,
             (Asked::LogInAsAnother, reply) => {
                 let refused = matches!(reply, Err(Refusal::OtherUser { .. }));
@@ -359,8 +360,9 @@ impl<M: Medium> World<M> {
             Some(accepted) => accepted.in_order &= asked != Asked::Retry,
             None => {
                 if let Intent::SendMessage { conversation, .. } = entry.intent {
-                    let accepted = Accepted { device: index, conversation, token: entry.token, in_order: true };
-                    self.accepted.push(accepted);
+                    // Stored by a process that did not live to say so, it has its place among others from then.
+                    let in_order = !matches!(asked, Asked::Retry | Asked::Edit(_));
+                    self.accepted.push(Accepted { device: index, conversation, token: entry.token, in_order });
                 }
             }
         }

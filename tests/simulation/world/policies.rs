@@ -35,7 +35,8 @@ impl<M: Medium> World<M> {
     pub(super) fn a_policy(rng: &mut Rng) -> HistoryPolicy {
         match rng.u32(0..4) {
             0 => HistoryPolicy::OnDemand,
-            1 | 2 => HistoryPolicy::Newest(rng.u32(0..40)),
+            // Of none at all the file says that it is on demand.
+            1 | 2 => HistoryPolicy::Newest(rng.u32(1..40)),
             _ => HistoryPolicy::Everything,
         }
     }
