@@ -283,6 +283,9 @@ impl<M: Medium> World<M> {
                     None => drop(self.cancelled.insert(token)),
                 }
             }
+            // Who comes back asks again for what was not shown outside.
+            let turns = writes.iter().filter(|write| matches!(write, Write::Membership(..))).count();
+            device.interruptions += u32::try_from(turns).expect("few");
             let accepted = accepted_in(&writes);
             device.disk.apply(writes, &mut self.tally)?;
             self.wishes_answered(index, &accepted)?;
