@@ -35,18 +35,29 @@ fn about(conversation: ConversationId, difference: Difference) -> Discrepancy {
     Discrepancy { conversation, range: None, difference }
 }
 
+/// Changes what the server holds while Alice is away, and lets her come back.
+async fn forge(world: &mut World, alice: Messenger, sql: &str) -> Messenger {
+    alice.close().await;
+    world.stop_server().await;
+    world.forge(sql);
+    world.start_server().await;
+    let alice = world.open("alice").await;
+    until_live(&alice).await;
+    alice
+}
+
 /// everything that differs is found at its place; what the server has is fetched, and nothing else is touched.
 #[tokio::test]
 async fn what_differs_from_the_server_is_found_exactly_and_fetched() {
     let (mut world, alice, bob, conversation) = talk().await;
     let before = texts(&alice, conversation).await;
     bob.close().await;
-    alice.close().await;
-    world.stop_server().await;
-    world.forge("UPDATE event SET text = 'forged' WHERE sequence = 10; DELETE FROM event WHERE sequence = 12");
-    world.start_server().await;
-    let alice = world.open("alice").await;
-    until_live(&alice).await;
+    let alice = forge(
+        &mut world,
+        alice,
+        "UPDATE event SET text = 'forged' WHERE sequence = 10; DELETE FROM event WHERE sequence = 12",
+    )
+    .await;
     alice.close().await;
     world.damage(
         "alice",
@@ -183,12 +194,7 @@ async fn live_traffic_is_no_difference() {
 async fn a_server_that_contradicts_itself_is_reported() {
     let (mut world, alice, _bob, conversation) = talk().await;
     let before = texts(&alice, conversation).await;
-    alice.close().await;
-    world.stop_server().await;
-    world.forge("UPDATE event SET text = 'another story' WHERE sequence = 4");
-    world.start_server().await;
-    let alice = world.open("alice").await;
-    until_live(&alice).await;
+    let alice = forge(&mut world, alice, "UPDATE event SET text = 'another story' WHERE sequence = 4").await;
     let mut events = alice.events();
     let held = alice.conversation(conversation).await.unwrap().expect("held").conversation;
     for _ in 0..2 {
