@@ -40,12 +40,11 @@ fn print_lags(what: &str, mut lags: Vec<u64>) {
     );
 }
 
-/// D-8: four processes write and eight readers read. Any error of any call ends a child, and so the test.
-#[test]
-fn four_processes_write_and_read_one_store() {
+/// Processes of these names write and read at once. Any error of any call ends a child, and so the test.
+fn write_and_read(names: &[&str]) {
     let runtime = runtime();
     let world = runtime.block_on(World::new());
-    let mut processes: Vec<Process> = ["a", "b", "c", "d"].map(|name| world.spawn("work", name)).into();
+    let mut processes: Vec<Process> = names.iter().map(|name| world.spawn("work", name)).collect();
     let end = Instant::now() + length();
     for process in &mut processes {
         process.listen(end, |_| false);
@@ -57,11 +56,24 @@ fn four_processes_write_and_read_one_store() {
     processes.iter_mut().for_each(Process::finish);
     let missed: u64 = processes.iter().map(|process| process.missed).sum();
     let accepted: Vec<Vec<String>> = processes.iter().map(|process| process.accepted.clone()).collect();
-    print_lags("four processes", processes.iter().flat_map(|process| process.lags.clone()).collect());
+    let what = format!("{} processes", names.len());
+    print_lags(&what, processes.iter().flat_map(|process| process.lags.clone()).collect());
     let (ours, theirs) = runtime.block_on(world.read_all());
     assert_once_and_in_order(&ours, &theirs, &accepted);
     assert_eq!(missed, 0, "nobody fell behind");
-    println!("{} messages accepted by four processes, each arrived once", accepted.iter().map(Vec::len).sum::<usize>());
+    println!("{what}: {} messages accepted, each arrived once", accepted.iter().map(Vec::len).sum::<usize>());
+}
+
+/// an app and its extension. How soon one sees what the other wrote is printed.
+#[test]
+fn two_processes_write_and_read_one_store() {
+    write_and_read(&["app", "extension"]);
+}
+
+/// D-8: four processes write and eight readers read, which is more than two processors take.
+#[test]
+fn four_processes_write_and_read_one_store() {
+    write_and_read(&["a", "b", "c", "d"]);
 }
 
 /// whoever syncs is killed again and again.
