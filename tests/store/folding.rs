@@ -4,6 +4,7 @@ use super::*;
 use backscroll::model::{Conversation, ConversationConfig, Message, Participant, fold_messages, without_token};
 use backscroll::store::{Item, Window};
 use proptest::prelude::*;
+use proptest::test_runner::{TestError, TestRunner};
 
 /// The messages of the first conversation as the store shows them.
 fn shown(store: &Store) -> Vec<Message> {
@@ -233,4 +234,32 @@ proptest! {
         prop_assert_eq!(row.head, events.last().unwrap().sequence);
         prop_assert_eq!(row.last_activity, events.last().unwrap().timestamp);
     }
+}
+
+/// What a fold would show that takes the edit that came last for the newest.
+fn texts_in_order_of_arrival(pages: &[Arrival]) -> Vec<String> {
+    let mut arrived: Vec<Event> = Vec::new();
+    for event in pages.iter().flat_map(|(events, _)| events) {
+        if arrived.iter().all(|earlier| earlier.sequence != event.sequence) {
+            arrived.push(event.clone());
+        }
+    }
+    for (event, place) in arrived.iter_mut().zip(1_000..) {
+        if let EventBody::MessageEdited(_) = event.body {
+            event.sequence = Sequence(place);
+        }
+    }
+    folded(&arrived).into_iter().map(|message| message.text).collect()
+}
+
+/// M-2, the control: a fold in order of arrival must be seen to differ, or the property above says nothing.
+#[test]
+fn a_fold_in_order_of_arrival_is_seen_to_differ() {
+    let mut runner = TestRunner::deterministic();
+    let differs = runner.run(&arrivals(), |(events, arrivals)| {
+        let texts: Vec<String> = folded(&events).into_iter().map(|message| message.text).collect();
+        prop_assert_eq!(texts, texts_in_order_of_arrival(&arrivals));
+        Ok(())
+    });
+    assert!(matches!(differs, Err(TestError::Fail(..))), "{differs:?}");
 }
