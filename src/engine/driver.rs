@@ -10,9 +10,10 @@
 use super::clock::{self, Clock};
 use super::listeners::{Listeners, Told};
 use super::open_store::{OpenStore, Standings};
+use super::reports::{Report, Reports};
 use super::sending::Ending;
 use super::shift::{Call, Calls, Stop};
-use super::transport::{Dialer, Link, Report, TransportError};
+use super::transport::{Dialer, Link, TransportError};
 use crate::error::Error;
 use crate::model::{ServerAddress, Timestamp};
 use crate::protocol::ClientFrame;
@@ -24,10 +25,8 @@ use crate::sync::{
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-/// Reports of a link waiting for the driver. When full, the socket is not read: the server waits.
-const REPORTS_WAITING_MAX: usize = 1_024;
 /// Events collected into one transaction, unless a single input brings more. More would not be faster, and
 /// readers of the file's log would have to pass a larger one.
 const BATCH_EVENTS_MAX: usize = 1_000;
@@ -70,7 +69,7 @@ pub(crate) struct Driver<'a> {
     dialer: Option<(ServerAddress, Arc<Dialer>)>,
     /// Why there is no link, for those who are told that there is none.
     last_fault: Option<Arc<TransportError>>,
-    reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
+    reports: Reports,
     pending: BTreeMap<CommandId, Pending>,
     last_command: u64,
     listeners: &'a mut Listeners,
@@ -113,7 +112,7 @@ impl<'a> Driver<'a> {
             link: None,
             dialer: None,
             last_fault: None,
-            reports: mpsc::channel(REPORTS_WAITING_MAX),
+            reports: Reports::new(),
             pending: BTreeMap::new(),
             last_command: 0,
             listeners,
@@ -172,7 +171,7 @@ impl<'a> Driver<'a> {
                 () = self.clock.reach(due) => Wake::Input(Input::DeadlinePassed),
                 () = self.standing.changed() => Wake::Elsewhere,
                 call = calls.recv() => Wake::Call(call),
-                report = self.reports.1.recv() => Wake::Report(report.expect("this driver holds a sender")),
+                report = self.reports.next() => Wake::Report(report),
             };
             self.take(wake)?;
         }
@@ -182,7 +181,7 @@ impl<'a> Driver<'a> {
                 Wake::Input(input)
             } else if let Some(call) = calls.try_recv() {
                 Wake::Call(Some(call))
-            } else if let Ok(report) = self.reports.1.try_recv() {
+            } else if let Some(report) = self.reports.try_next() {
                 Wake::Report(report)
             } else {
                 break;
@@ -281,6 +280,7 @@ impl<'a> Driver<'a> {
                 Output::Signal(signal) => self.signal(signal),
             }
         }
+        self.reports.done();
         Ok(())
     }
 
@@ -325,7 +325,7 @@ impl<'a> Driver<'a> {
                 Err(fault) => return self.report_lost(link, fault),
             },
         };
-        self.link = Some(Link::dial(link, dialer, self.reports.0.clone()));
+        self.link = Some(Link::dial(link, dialer, self.reports.reporter()));
     }
 
     async fn hang_up(&mut self, link: LinkId) {

@@ -23,6 +23,7 @@ mod open_store;
 mod reading;
 mod registry;
 mod repair;
+mod reports;
 mod sending;
 mod shift;
 mod summary;

@@ -2,6 +2,7 @@
 //!
 //! One task a link: it dials, reads, decodes, encodes and writes. It knows nothing of what frames mean.
 
+use super::reports::{Report, Reporter};
 use crate::model::ServerAddress;
 use crate::protocol::{ClientFrame, DecodeError, FRAME_BYTES_MAX, decode_server, encode_client};
 use crate::sync::{Input, LinkId};
@@ -91,15 +92,6 @@ pub enum TransportError {
     /// The peer takes no frames any more.
     #[error("the server stopped reading")]
     Stuck,
-}
-
-/// What a link has to say to the driver.
-#[derive(Debug)]
-pub(crate) enum Report {
-    /// Something for the core.
-    Input(Input),
-    /// The socket is gone or could not be opened. Said once, and last.
-    Lost(LinkId, TransportError),
 }
 
 /// Opens connections to one server.
@@ -265,14 +257,14 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Begins to open a connection and returns at once. `reports` is bounded: while the driver is busy,
+    /// Begins to open a connection and returns at once. What waits for the driver is bounded: while that is busy,
     /// nothing is read from the socket.
-    pub(crate) fn dial(id: LinkId, dialer: Arc<Dialer>, reports: mpsc::Sender<Report>) -> Self {
+    pub(crate) fn dial(id: LinkId, dialer: Arc<Dialer>, reporter: Reporter) -> Self {
         let (outgoing, frames) = mpsc::channel(OUTGOING_FRAMES_MAX);
         let task = tokio::spawn(async move {
-            let ending = run(id, &dialer, frames, &reports).await;
+            let ending = run(id, &dialer, frames, &reporter).await;
             // Nobody listens any more only when the engine is closing.
-            reports.send(Report::Lost(id, ending)).await.ok();
+            reporter.say(Report::Lost(id, ending), 0).await;
         });
         Self { id, outgoing, task }
     }
@@ -308,15 +300,10 @@ impl Drop for Link {
     }
 }
 
-async fn run(
-    id: LinkId,
-    dialer: &Dialer,
-    frames: mpsc::Receiver<ClientFrame>,
-    reports: &mpsc::Sender<Report>,
-) -> TransportError {
+async fn run(id: LinkId, dialer: &Dialer, frames: mpsc::Receiver<ClientFrame>, reporter: &Reporter) -> TransportError {
     match dialer.dial().await {
-        Ok(Socket::Plain(socket)) => converse(id, *socket, &dialer.address, frames, reports).await,
-        Ok(Socket::Tls(socket)) => converse(id, *socket, &dialer.address, frames, reports).await,
+        Ok(Socket::Plain(socket)) => converse(id, *socket, &dialer.address, frames, reporter).await,
+        Ok(Socket::Tls(socket)) => converse(id, *socket, &dialer.address, frames, reporter).await,
         Err(error) => error,
     }
 }
@@ -326,17 +313,19 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     socket: WebSocketStream<S>,
     address: &Address,
     mut frames: mpsc::Receiver<ClientFrame>,
-    reports: &mpsc::Sender<Report>,
+    reporter: &Reporter,
 ) -> TransportError {
     let (mut sink, mut stream) = socket.split();
     let closed = || TransportError::Closed { host: address.host.clone() };
     let read = async {
-        let mut input = Input::Connected(id);
+        let (mut input, mut bytes) = (Input::Connected(id), 0);
         loop {
-            if reports.send(Report::Input(input)).await.is_err() {
+            if !reporter.say(Report::Input(input), bytes).await {
                 return closed();
             }
-            input = match stream.next().await {
+            let message = stream.next().await;
+            bytes = message.as_ref().and_then(|message| message.as_ref().ok()).map_or(0, Message::len);
+            input = match message {
                 Some(Ok(Message::Text(text))) => match decode_server(&text) {
                     Ok(frame) => Input::Frame(id, frame),
                     Err(error) => {
@@ -388,6 +377,7 @@ fn report_undecodable(error: &DecodeError, bytes: usize) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::reports::Reports;
     use super::*;
     use crate::protocol::{ClientRpc, ServerFrame, ServerRpc};
     use std::net::Ipv4Addr;
@@ -424,16 +414,16 @@ mod tests {
     /// Opens a link to a peer that does as told.
     async fn link_to<F: Future<Output = ()> + Send + 'static>(
         peer: impl FnOnce(WebSocketStream<TcpStream>) -> F + Send + 'static,
-    ) -> (Link, mpsc::Receiver<Report>, JoinHandle<()>) {
+    ) -> (Link, Reports, JoinHandle<()>) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("ws://{}", listener.local_addr().unwrap());
         let peer = tokio::spawn(async move {
             let (tcp, _) = listener.accept().await.unwrap();
             peer(tokio_tungstenite::accept_async(tcp).await.unwrap()).await;
         });
-        let (reports, told) = mpsc::channel(8);
+        let told = Reports::new();
         let dialer = Arc::new(Dialer::new(&server(&url), true).unwrap());
-        (Link::dial(LinkId(7), dialer, reports), told, peer)
+        (Link::dial(LinkId(7), dialer, told.reporter()), told, peer)
     }
 
     #[tokio::test]
@@ -448,14 +438,14 @@ mod tests {
         })
         .await;
         link.send(ClientFrame::Rpc(ClientRpc::Ping)).unwrap();
-        assert!(matches!(told.recv().await, Some(Report::Input(Input::Connected(LinkId(7))))));
+        assert!(matches!(told.next().await, Report::Input(Input::Connected(LinkId(7)))));
         let pong = ServerFrame::Rpc(ServerRpc::Pong);
-        assert!(matches!(told.recv().await, Some(Report::Input(Input::Frame(LinkId(7), frame))) if frame == pong));
+        assert!(matches!(told.next().await, Report::Input(Input::Frame(LinkId(7), frame)) if frame == pong));
         for _ in 0..2 {
-            assert!(matches!(told.recv().await, Some(Report::Input(Input::Noise(LinkId(7))))));
+            assert!(matches!(told.next().await, Report::Input(Input::Noise(LinkId(7)))));
         }
-        assert!(matches!(told.recv().await, Some(Report::Lost(LinkId(7), TransportError::Closed { .. }))));
-        assert!(told.recv().await.is_none());
+        assert!(matches!(told.next().await, Report::Lost(LinkId(7), TransportError::Closed { .. })));
+        assert!(told.try_next().is_none());
         peer.await.unwrap();
         // The socket is gone: dropped without a word.
         link.send(ClientFrame::Rpc(ClientRpc::Ping)).unwrap();
@@ -469,10 +459,10 @@ mod tests {
             assert_eq!(reset.kind(), io::ErrorKind::ConnectionReset);
         })
         .await;
-        assert!(matches!(told.recv().await, Some(Report::Input(Input::Connected(_)))));
+        assert!(matches!(told.next().await, Report::Input(Input::Connected(_))));
         link.hang_up().await;
         peer.await.unwrap();
-        assert!(told.recv().await.is_none());
+        assert!(told.try_next().is_none());
     }
 
     #[tokio::test]
@@ -482,8 +472,8 @@ mod tests {
             socket.send(Message::text("x".repeat(FRAME_BYTES_MAX + 1))).await.ok();
         })
         .await;
-        assert!(matches!(told.recv().await, Some(Report::Input(Input::Connected(_)))));
-        assert!(matches!(told.recv().await, Some(Report::Lost(_, TransportError::WebSocket { .. }))));
+        assert!(matches!(told.next().await, Report::Input(Input::Connected(_))));
+        assert!(matches!(told.next().await, Report::Lost(_, TransportError::WebSocket { .. })));
         peer.await.unwrap();
     }
 
