@@ -147,10 +147,41 @@ impl fmt::Display for Discrepancy {
     }
 }
 
+/// What could not be compared: asked again and again, the server did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Unanswered {
+    /// In which conversation.
+    pub conversation: ConversationId,
+    /// Which part of its history; `None` when the server did not even describe it, so that nothing of it is compared.
+    pub range: Option<SequenceRange>,
+}
+
+impl Unanswered {
+    /// Returns whether nobody knows for want of an answer if this difference is still there.
+    pub(super) fn hides(&self, found: &Discrepancy) -> bool {
+        let hidden = match (self.range, found.range) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(unanswered), Some(found)) => unanswered.intersection(found).is_some(),
+        };
+        hidden && self.conversation == found.conversation
+    }
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "conversation {}, ", self.conversation)?;
+        if let Some(range) = self.range {
+            write!(f, "sequences {range}, ")?;
+        }
+        f.write_str("not compared: the server did not answer")
+    }
+}
+
 /// What a comparison with the server found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
-    /// How many conversations were compared.
+    /// How many conversations were looked at.
     pub conversations: u64,
     /// How many positions of history were compared.
     pub positions: u64,
@@ -158,18 +189,26 @@ pub struct Comparison {
     pub found: Vec<Discrepancy>,
     /// How many there are in all, without those that are allowed.
     pub wrong: u64,
+    /// The first thousand parts that could not be compared, because the server did not answer.
+    pub unanswered: Vec<Unanswered>,
+    /// How many there are in all.
+    pub silent: u64,
 }
 
 impl Comparison {
-    /// Returns whether the file holds what the server shows.
+    /// Returns whether the file holds what the server shows. What the server does not answer is not known to be so.
     pub const fn is_same(&self) -> bool {
-        self.wrong == 0
+        self.wrong == 0 && self.silent == 0
     }
 
-    pub(super) fn add(&mut self, found: &[Discrepancy]) {
+    /// Adds what came of one conversation.
+    pub(super) fn add(&mut self, positions: u64, found: &[Discrepancy], unanswered: &[Unanswered]) {
+        self.conversations += 1;
+        self.positions += positions;
         self.wrong += found.iter().filter(|found| !found.is_allowed()).count() as u64;
-        let room = TOLD_MAX - self.found.len();
-        self.found.extend(found.iter().take(room));
+        self.found.extend(found.iter().take(TOLD_MAX - self.found.len()));
+        self.silent += unanswered.len() as u64;
+        self.unanswered.extend(unanswered.iter().take(TOLD_MAX - self.unanswered.len()));
     }
 }
 

@@ -31,7 +31,7 @@ mod token_keeper;
 mod transport;
 mod users;
 
-pub use comparison::{Allowed, Comparison, Depth, DescriptionPart, Difference, Discrepancy, OnlineRepair};
+pub use comparison::{Allowed, Comparison, Depth, DescriptionPart, Difference, Discrepancy, OnlineRepair, Unanswered};
 pub use config::Config;
 pub use conversation::Conversation;
 pub use events::{

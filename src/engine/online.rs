@@ -1,10 +1,13 @@
 //! The file against the server: what the server shows, what the file holds, and how to make these the same.
 //!
 //! Nothing is compared that the file does not claim to hold, and nothing above the heads that were read first, so that
-//! what goes on meanwhile is no difference. One that is found is looked for once more before it is told.
+//! what goes on meanwhile is no difference. One that is found is looked for once more before it is told. Silence is no
+//! answer: what the server does not answer is asked again with more patience, and then told as not compared.
 
 use super::Messenger;
-use super::comparison::{Allowed, Comparison, Depth, DescriptionPart, Difference, Discrepancy, OnlineRepair, TOLD_MAX};
+use super::comparison::{
+    Allowed, Comparison, Depth, DescriptionPart, Difference, Discrepancy, OnlineRepair, TOLD_MAX, Unanswered,
+};
 use crate::error::Error;
 use crate::model::{
     Conversation, ConversationId, ErrorClass, ErrorCode, Event, Intent, Membership, OutboxState, Ranges, Sequence,
@@ -26,14 +29,32 @@ const DESCRIPTIONS: u32 = 3;
 const ROUNDS_MAX: u32 = 200;
 /// How often a question is asked that the server refuses for now. The pace slows down with each time.
 const ATTEMPTS_MAX: u32 = 10;
+/// How often a question is asked that the server does not answer. The first waits for the usual time, 20 s, the second
+/// for twice as long, and so on.
+const SILENCES_MAX: u32 = 3;
 
 /// One conversation, compared.
 #[derive(Default)]
 struct Compared {
     positions: u64,
     found: Vec<Discrepancy>,
+    unanswered: Vec<Unanswered>,
     /// The server's copies of events told otherwise, as many as are replaced at once.
     instead: Vec<Event>,
+}
+
+/// A part of history that is compared at once.
+struct Page {
+    range: SequenceRange,
+    /// What of it the file holds; the rest are holes.
+    held: Ranges,
+}
+
+/// What the server says of a conversation.
+enum Described {
+    So(Box<Conversation>),
+    Unknown,
+    Silent,
 }
 
 impl Messenger {
@@ -53,9 +74,7 @@ impl Messenger {
         for ids in self.all_known(&listed).await?.chunks(CONVERSATIONS_MAX) {
             for (id, described) in self.descriptions(ids).await? {
                 let compared = self.compare(id, described, &listed, depth).await?;
-                comparison.conversations += 1;
-                comparison.positions += compared.positions;
-                comparison.add(&compared.found);
+                comparison.add(compared.positions, &compared.found, &compared.unanswered);
             }
         }
         Ok(comparison)
@@ -76,15 +95,12 @@ impl Messenger {
         for ids in self.all_known(&listed).await?.chunks(CONVERSATIONS_MAX) {
             for (id, described) in self.descriptions(ids).await? {
                 let first = self.compare(id, described, &listed, depth).await?;
-                repair.found.conversations += 1;
-                repair.found.positions += first.positions;
-                repair.found.add(&first.found);
+                repair.found.add(first.positions, &first.found, &first.unanswered);
                 let left = self.fix(id, &first, &listed, depth).await?;
-                let fixed = first.found.iter().filter(|found| !left.found.contains(found));
+                let is_hidden = |found: &Discrepancy| left.unanswered.iter().any(|silent| silent.hides(found));
+                let fixed = first.found.iter().filter(|found| !left.found.contains(found) && !is_hidden(found));
                 repair.fixed.extend(fixed.take(TOLD_MAX - repair.fixed.len()));
-                repair.left.conversations += 1;
-                repair.left.positions += left.positions;
-                repair.left.add(&left.found);
+                repair.left.add(left.positions, &left.found, &left.unanswered);
             }
         }
         Ok(repair)
@@ -98,7 +114,8 @@ impl Messenger {
         listed: &BTreeSet<ConversationId>,
         depth: Depth,
     ) -> Result<Compared, Error> {
-        let (positions, mut found, mut instead) = (first.positions, first.found.clone(), first.instead.clone());
+        let (mut found, mut instead) = (first.found.clone(), first.instead.clone());
+        let (mut positions, mut unanswered) = (first.positions, first.unanswered.clone());
         for _ in 0..ROUNDS_MAX {
             let fetched: Vec<Discrepancy> = found.iter().filter(|found| found.is_fetched()).copied().collect();
             if fetched.is_empty() {
@@ -115,9 +132,9 @@ impl Messenger {
             if now.found == found {
                 return Ok(now);
             }
-            (found, instead) = (now.found, now.instead);
+            Compared { positions, found, unanswered, instead } = now;
         }
-        Ok(Compared { positions, found, instead })
+        Ok(Compared { positions, found, unanswered, instead })
     }
 
     /// Asks for what differs as for anything else, so that it is stored, settled and told.
@@ -167,12 +184,12 @@ impl Messenger {
         Ok(all.into_iter().collect())
     }
 
-    /// Returns what the server says of each; `None` of one that it does not know.
+    /// Returns what the server says of each; `None` of one about which nothing came.
     async fn descriptions(&self, ids: &[ConversationId]) -> Result<Vec<(ConversationId, Option<Conversation>)>, Error> {
-        let known = match self.ask(Query::Descriptions(ids.to_vec())).await {
+        let known = match self.ask(Query::Descriptions { conversations: ids.to_vec(), patience: 1 }).await {
             Ok(Reply::Conversations(known)) => known,
             Ok(_) => unreachable!("a question about conversations is answered with conversations"),
-            Err(error) if is_final(&error) => Vec::new(),
+            Err(error) if is_final(&error) || is_silence(&error) => Vec::new(),
             Err(error) => return Err(error),
         };
         let mut known: BTreeMap<ConversationId, Conversation> =
@@ -180,7 +197,21 @@ impl Messenger {
         Ok(ids.iter().map(|id| (*id, known.remove(id))).collect())
     }
 
-    /// Compares one conversation.
+    /// Returns what the server says of one conversation, asked for by itself and until it answers.
+    async fn description(&self, id: ConversationId) -> Result<Described, Error> {
+        let question = |patience| Query::Descriptions { conversations: vec![id], patience };
+        match self.ask_patiently(SILENCES_MAX, question).await {
+            Ok(Some(Reply::Conversations(told))) => {
+                Ok(told.into_iter().next().map_or(Described::Unknown, |told| Described::So(Box::new(told))))
+            }
+            Ok(Some(_)) => unreachable!("a question about conversations is answered with conversations"),
+            Ok(None) => Ok(Described::Silent),
+            Err(error) if is_final(&error) => Ok(Described::Unknown),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Compares one conversation. `described` is what the server said of it, if anything came.
     async fn compare(
         &self,
         id: ConversationId,
@@ -190,6 +221,17 @@ impl Messenger {
     ) -> Result<Compared, Error> {
         let mut compared = Compared::default();
         let row = self.read(move |reader| reader.conversation(id)).await?;
+        let described = match described {
+            Some(described) => Some(described),
+            None => match self.description(id).await? {
+                Described::So(described) => Some(*described),
+                Described::Unknown => None,
+                Described::Silent => {
+                    compared.unanswered.push(Unanswered { conversation: id, range: None });
+                    return Ok(compared);
+                }
+            },
+        };
         let discrepancy = |difference| Discrepancy { conversation: id, range: None, difference };
         let Some(row) = row.filter(|row| row.head > Sequence::ZERO || row.membership != Membership::Stranger) else {
             // It may be one that somebody made just now.
@@ -199,31 +241,44 @@ impl Messenger {
             return Ok(compared);
         };
         let Some(described) = described else {
-            let again = self.descriptions(&[id]).await?.pop().and_then(|(_, described)| described);
+            // It may have been left or removed while the server was asked.
             let now = self.read(move |reader| reader.conversation(id)).await?;
-            let is_gone = again.is_none() && now.is_some_and(|now| now.membership == row.membership);
+            let is_gone = now.is_some_and(|now| now.membership == row.membership);
             compared.found.extend(is_gone.then(|| discrepancy(Difference::UnknownToServer)));
             return Ok(compared);
         };
         // Nobody outside is told what becomes of a conversation: there it is as it was.
         if row.membership == Membership::Member {
-            let differing = self.compare_description(id, &described).await?;
+            let Some(differing) = self.compare_description(id, &described).await? else {
+                compared.unanswered.push(Unanswered { conversation: id, range: None });
+                return Ok(compared);
+            };
             compared.found.extend(differing.into_iter().map(discrepancy));
         }
         let head = described.last_sequence.min(row.head);
         let outside = row.membership != Membership::Member || described.uber;
-        for range in self.chosen(id, head, depth).await? {
-            self.compare_range(id, range, outside, &mut compared).await?;
+        let mut pages = self.chosen(id, head, depth).await?.into_iter();
+        let mut silent = Ranges::new();
+        for page in pages.by_ref() {
+            if !self.compare_page(id, &page, outside, &mut compared).await? {
+                silent.insert(page.range);
+                break;
+            }
         }
+        // Who waited minutes for one page in vain does not wait as long for each of a thousand.
+        for page in pages {
+            silent.insert(page.range);
+        }
+        compared.unanswered.extend(silent.iter().map(|range| Unanswered { conversation: id, range: Some(range) }));
         Ok(compared)
     }
 
-    /// Compares head and description, more than once where they differ.
+    /// Compares head and description, more than once where they differ. `None` when the server falls silent.
     async fn compare_description(
         &self,
         id: ConversationId,
         described: &Conversation,
-    ) -> Result<Vec<Difference>, Error> {
+    ) -> Result<Option<Vec<Difference>>, Error> {
         let mut told = described.clone();
         let mut differing: Option<BTreeSet<Difference>> = None;
         for _ in 0..DESCRIPTIONS {
@@ -237,25 +292,28 @@ impl Messenger {
                     Ok((reader.conversation(id)?, pending))
                 })
                 .await?;
-            let Some(row) = row else { return Ok(Vec::new()) };
+            let Some(row) = row else { return Ok(Some(Vec::new())) };
             let head = (row.head < described.last_sequence)
                 .then_some(Difference::HeadBehind { held: row.head, shown: described.last_sequence });
             let parts = differing_parts(&row, &told, me, pending).into_iter().map(Difference::Description);
             let now: BTreeSet<Difference> = head.into_iter().chain(parts).collect();
             let both = differing.map_or(now.clone(), |before| before.intersection(&now).copied().collect());
             if both.is_empty() {
-                return Ok(Vec::new());
+                return Ok(Some(Vec::new()));
             }
             differing = Some(both);
-            let again = self.descriptions(&[id]).await?.pop().and_then(|(_, described)| described);
-            let Some(again) = again else { return Ok(Vec::new()) };
-            told = again;
+            told = match self.description(id).await? {
+                Described::So(again) => *again,
+                Described::Unknown => return Ok(Some(Vec::new())),
+                Described::Silent => return Ok(None),
+            };
         }
-        Ok(differing.into_iter().flatten().collect())
+        Ok(Some(differing.into_iter().flatten().collect()))
     }
 
-    /// Returns the ranges to be compared, at most a page each, none with positions held and holes in it.
-    async fn chosen(&self, id: ConversationId, head: Sequence, depth: Depth) -> Result<Vec<SequenceRange>, Error> {
+    /// Returns what is to be compared, held positions and holes together: an answer that brings the first is one, and so
+    /// tells of the second as well.
+    async fn chosen(&self, id: ConversationId, head: Sequence, depth: Depth) -> Result<Vec<Page>, Error> {
         let Some(known) = SequenceRange::new(Sequence::FIRST, head) else { return Ok(Vec::new()) };
         if depth == Depth::Heads {
             return Ok(Vec::new());
@@ -263,35 +321,46 @@ impl Messenger {
         let (held, coverage) = self.read(move |reader| Ok((reader.held(id)?, reader.coverage(id)?))).await?;
         let within = |set: &Ranges| -> Ranges { set.iter().filter_map(|range| range.intersection(known)).collect() };
         let (held, holes) = (within(&held), within(&coverage.without(&held)));
-        Ok(match depth {
-            Depth::Heads => Vec::new(),
-            Depth::Full => held.iter().chain(holes.iter()).flat_map(|range| pages(Some(range))).collect(),
+        let chosen: Ranges = match depth {
+            Depth::Heads => Ranges::new(),
+            Depth::Full => held.iter().chain(holes.iter()).collect(),
             Depth::Sample { positions, seed } => {
                 // Every conversation has a sample of its own.
                 let mut rng = Rng::with_seed(seed ^ id.as_uuid().as_u64_pair().0);
                 let mut chosen = sample(&held, positions, &mut rng);
-                chosen.extend(sample(&holes, positions, &mut rng));
-                chosen
+                for hole in sample(&holes, positions, &mut rng) {
+                    // With a neighbour that is held the answer is seen to have come.
+                    let neighbours = [hole.first().previous(), hole.last().next()].into_iter();
+                    chosen.extend(neighbours.filter(|at| held.contains(*at)).filter_map(SequenceRange::single));
+                    chosen.push(hole);
+                }
+                chosen.into_iter().collect()
             }
-        })
+        };
+        let page = |range: SequenceRange| {
+            let held = held.iter().filter_map(|held| held.intersection(range)).collect();
+            Page { range, held }
+        };
+        Ok(chosen.iter().flat_map(|range| pages(Some(range))).map(page).collect())
     }
 
-    /// Compares a page, twice where it differs.
-    async fn compare_range(
+    /// Compares a page, twice where it differs. Returns whether it could be compared: the server answered.
+    async fn compare_page(
         &self,
         id: ConversationId,
-        range: SequenceRange,
+        page: &Page,
         outside: bool,
         compared: &mut Compared,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
+        let range = page.range;
         let mut both: Option<BTreeSet<(Sequence, Mismatch)>> = None;
         let mut shown = Vec::new();
         for _ in 0..LOOKS {
-            shown = match self.ask(Query::Shown(id, range)).await {
-                Ok(Reply::Events(events)) => events,
-                Ok(_) => unreachable!("a question about history is answered with events"),
-                Err(error) if is_final(&error) => Vec::new(),
-                Err(error) => return Err(error),
+            shown = match self.shown(id, page).await? {
+                Some(events) => events,
+                // Nobody can tell whether the server is slow, or has nothing to show as the file says.
+                None if page.held.is_empty() => return Ok(true),
+                None => return Ok(false),
             };
             let told = shown.clone();
             let now = self.read(move |reader| reader.compare(id, range, &told)).await?;
@@ -319,7 +388,33 @@ impl Messenger {
             };
             add_position(&mut compared.found, id, at, difference);
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Returns what the server shows of a page; `None` when it stays silent. Where nothing is held nothing is expected,
+    /// and one question is enough.
+    async fn shown(&self, conversation: ConversationId, page: &Page) -> Result<Option<Vec<Event>>, Error> {
+        let silences_max = if page.held.is_empty() { 1 } else { SILENCES_MAX };
+        let Page { range, held } = page;
+        let question = |patience| Query::Shown { conversation, range: *range, held: held.clone(), patience };
+        match self.ask_patiently(silences_max, question).await {
+            Ok(Some(Reply::Events(events))) => Ok(Some(events)),
+            Ok(Some(_)) => unreachable!("a question about history is answered with events"),
+            Ok(None) => Ok(None),
+            Err(error) if is_final(&error) => Ok(Some(Vec::new())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks, and asks with more patience what the server does not answer. `None` when it stays silent.
+    async fn ask_patiently(&self, silences_max: u32, question: impl Fn(u32) -> Query) -> Result<Option<Reply>, Error> {
+        for patience in 1..=silences_max {
+            match self.ask(question(patience)).await {
+                Err(error) if is_silence(&error) => {}
+                answer => return answer.map(Some),
+            }
+        }
+        Ok(None)
     }
 
     /// Asks, and asks again what the server refuses for now.
@@ -334,7 +429,7 @@ impl Messenger {
     }
 }
 
-/// Returns whether the same question may be answered in a moment. A server that says nothing says so for good.
+/// Returns whether the same question may be answered in a moment.
 fn is_refused_for_now(error: &Error) -> bool {
     error.messaging().is_some_and(|refusal| match refusal.code.class() {
         ErrorClass::TooFast | ErrorClass::Later => refusal.code != ErrorCode::Timeout,
@@ -342,13 +437,14 @@ fn is_refused_for_now(error: &Error) -> bool {
     })
 }
 
-/// Returns whether the server has nothing to show there: it said so, or said nothing at all.
+/// Returns whether the server has nothing to show there, and said so.
 fn is_final(error: &Error) -> bool {
-    error.messaging().is_some_and(|refusal| match refusal.code.class() {
-        ErrorClass::Never => true,
-        ErrorClass::Later => refusal.code == ErrorCode::Timeout,
-        ErrorClass::TooFast | ErrorClass::SignIn => false,
-    })
+    error.messaging().is_some_and(|refusal| refusal.code.class() == ErrorClass::Never)
+}
+
+/// Returns whether nothing came, which says nothing.
+fn is_silence(error: &Error) -> bool {
+    error.messaging().is_some_and(|refusal| refusal.code == ErrorCode::Timeout)
 }
 
 /// Cuts a range into pages.

@@ -12,6 +12,10 @@ use crate::model::{
 };
 use crate::protocol::{Push, ServerChat};
 
+/// The silence that ends an answer to be compared, once all that is held has come, as a part of the usual time for an
+/// answer: 2 s of 20. The frames of one answer follow each other on one link.
+const QUIET_PART: u32 = 10;
+
 impl Core {
     pub(super) fn chat(&mut self, chat: ServerChat) {
         let request = chat.request;
@@ -82,7 +86,7 @@ impl Core {
     /// Returns whether what answers this request is stored; all is but what was asked for to be compared.
     fn is_kept(&mut self, request: Option<RequestId>) -> bool {
         match request.and_then(|id| self.pending.get_mut(id)) {
-            Some(Purpose::Heads(heads)) => heads.is_kept,
+            Some(Purpose::Heads(heads)) => heads.compared.is_none(),
             Some(
                 Purpose::OwnUser
                 | Purpose::HeadsSince(_)
@@ -262,22 +266,32 @@ impl Core {
         let expected = count.filter(|_| self.idempotent);
         let Some(request) = request else { return };
         let Some(Purpose::Range(range)) = self.pending.get_mut(request) else { return };
-        range.take(event, expected);
-        if range.is_complete()
-            && let Some(Purpose::Range(range)) = self.pending.remove(request)
-        {
-            self.range_answered(range, true);
+        let is_new = range.take(event, expected);
+        if range.is_complete() {
+            if let Some(Purpose::Range(range)) = self.pending.remove(request) {
+                self.range_answered(range, true);
+            }
+        } else if let Some(compared) = range.compared.as_ref().filter(|_| is_new) {
+            // What is not shown is shown by silence alone. One that follows all that is held may be short: what could
+            // still come has no reason to come later than the rest of the answer.
+            let silence = if compared.held.is_empty() {
+                self.settings.request_timeout / QUIET_PART
+            } else {
+                self.settings.request_timeout.saturating_mul(compared.patience)
+            };
+            self.pending.set_deadline(request, self.now.after(silence));
         }
     }
 
     /// The answer to a range is complete, or nothing more of it will come.
     pub(super) fn range_answered(&mut self, range: Range, complete: bool) {
-        let Range { conversation: id, range, got, command, is_kept, .. } = range;
-        if let Some(command) = command.filter(|_| !is_kept) {
+        let Range { conversation: id, range, got, expected, command, compared } = range;
+        if let Some(command) = command.filter(|_| compared.is_some()) {
             if complete {
                 self.succeeded();
             }
-            let some = complete || !got.is_empty();
+            // Where the server said how much would come, what is missing was not left out, but lost.
+            let some = complete || (!got.is_empty() && expected.is_none());
             let events = got.into_values().collect();
             return self.answer(command, if some { Ok(Reply::Events(events)) } else { Err(timed_out()) });
         }

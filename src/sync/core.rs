@@ -17,8 +17,7 @@ use crate::model::{
     Uptime, UserId,
 };
 use crate::protocol::{
-    CONVERSATIONS_MAX, ClientChat, ClientFrame, ClientRpc, GREETING_TIMEOUT, REQUEST_TIMEOUT, Request, ServerFrame,
-    USERS_MAX, UserKey,
+    CONVERSATIONS_MAX, ClientChat, ClientFrame, ClientRpc, GREETING_TIMEOUT, Request, ServerFrame, USERS_MAX, UserKey,
 };
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -263,7 +262,7 @@ impl Core {
         match purpose {
             // Nobody knows whether it was done: only a new link and a look can tell.
             Purpose::Outbox(_) | Purpose::OwnUser => {
-                self.pending.insert(id, purpose, self.now.after(REQUEST_TIMEOUT));
+                self.pending.insert(id, purpose, self.now.after(self.settings.request_timeout));
                 self.give_link_up();
             }
             Purpose::Heads(heads) => self.heads_answered(heads, false),
@@ -388,7 +387,8 @@ impl Core {
 
     /// Sends a request with a given id.
     pub(super) fn request_as(&mut self, request: RequestId, body: Request, purpose: Purpose) {
-        self.pending.insert(request, purpose, self.now.after(REQUEST_TIMEOUT));
+        let patience = self.settings.request_timeout.saturating_mul(purpose.patience());
+        self.pending.insert(request, purpose, self.now.after(patience));
         self.send(ClientFrame::Chat(ClientChat { request, body }));
     }
 

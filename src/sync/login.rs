@@ -23,8 +23,7 @@ use crate::model::{
     ConversationId, Credentials, Membership, Secret, ServerAddress, Session, Tokens, Uptime, User, UserName,
 };
 use crate::protocol::{
-    Announcement, ClientFrame, ClientRpc, LoginOptions, REQUEST_TIMEOUT, Request, ServerRpc, UserKey,
-    one_time_key_answer, password_hash,
+    Announcement, ClientFrame, ClientRpc, LoginOptions, Request, ServerRpc, UserKey, one_time_key_answer, password_hash,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -286,7 +285,7 @@ impl Core {
     }
 
     fn send_login(&mut self, attempt: Attempt, rpc: ClientRpc) {
-        self.link.phase = Phase::LoggingIn { deadline: self.now.after(REQUEST_TIMEOUT), attempt };
+        self.link.phase = Phase::LoggingIn { deadline: self.now.after(self.settings.request_timeout), attempt };
         self.send(ClientFrame::Rpc(rpc));
     }
 
@@ -431,7 +430,7 @@ impl Core {
         match self.renewal {
             Renewal::Due(at) if at <= self.now => match self.refresh_request() {
                 Some(rpc) => {
-                    self.renewal = Renewal::UnderWay { deadline: self.now.after(REQUEST_TIMEOUT) };
+                    self.renewal = Renewal::UnderWay { deadline: self.now.after(self.settings.request_timeout) };
                     self.send(ClientFrame::Rpc(rpc));
                 }
                 None => self.renewal = Renewal::Unplanned,

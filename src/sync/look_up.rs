@@ -6,24 +6,26 @@
 
 use super::core::{Core, timed_out};
 use super::link::Phase;
-use super::pending::{Heads, Purpose, Range, Users};
+use super::pending::{Compared, Heads, Purpose, Range, Users};
 use super::{CommandId, Query, Refusal, Reply, Write};
 use crate::model::{ErrorClass, ErrorCode, MessagingError, RequestId, Sequence, SequenceRange};
-use crate::protocol::{CONVERSATIONS_MAX, REQUEST_TIMEOUT, RETRANSMIT_MAX, Request, USERS_MAX, UserKey};
+use crate::protocol::{CONVERSATIONS_MAX, RETRANSMIT_MAX, Request, USERS_MAX, UserKey};
 
 impl Core {
     pub(super) fn query(&mut self, id: CommandId, query: Query) {
         let limit = match &query {
-            Query::Conversations(ids) | Query::Descriptions(ids) if ids.is_empty() || ids.len() > CONVERSATIONS_MAX => {
+            Query::Conversations(ids) | Query::Descriptions { conversations: ids, .. }
+                if ids.is_empty() || ids.len() > CONVERSATIONS_MAX =>
+            {
                 Some(ErrorCode::RequestedNumberTooBigOr0)
             }
-            Query::Shown(_, range) if range.len() > RETRANSMIT_MAX => Some(ErrorCode::RequestedNumberTooBig),
+            Query::Shown { range, .. } if range.len() > RETRANSMIT_MAX => Some(ErrorCode::RequestedNumberTooBig),
             Query::Users(users) if users.is_empty() || users.len() > USERS_MAX => {
                 Some(ErrorCode::RequestedNumberTooBigOr0)
             }
             Query::Conversations(_)
-            | Query::Descriptions(_)
-            | Query::Shown(..)
+            | Query::Descriptions { .. }
+            | Query::Shown { .. }
             | Query::Users(_)
             | Query::PublicConversations
             | Query::Subscriptions => None,
@@ -42,7 +44,7 @@ impl Core {
         if self.link.phase == Phase::Idle {
             return self.answer(id, Err(Refusal::NoSession));
         }
-        self.queries.push_back((id, query, self.now.after(REQUEST_TIMEOUT)));
+        self.queries.push_back((id, query, self.now.after(self.settings.request_timeout)));
     }
 
     pub(super) fn ask_query(&mut self, id: CommandId, query: Query) {
@@ -50,12 +52,14 @@ impl Core {
             Query::Conversations(ids) => {
                 self.ask_heads(ids.into_iter().map(|id| self.outbox.resolve(id)).collect(), Some(id));
             }
-            Query::Descriptions(ids) => {
-                let heads = Heads { is_kept: false, ..Heads::new(ids.iter().copied().collect(), Some(id)) };
-                self.request(Request::GetConversations(ids), Purpose::Heads(heads));
+            Query::Descriptions { conversations, patience } => {
+                let waiting = conversations.iter().copied().collect();
+                let heads = Heads { compared: Some(patience), ..Heads::new(waiting, Some(id)) };
+                self.request(Request::GetConversations(conversations), Purpose::Heads(heads));
             }
-            Query::Shown(conversation, range) => {
-                self.ask_range(Range { is_kept: false, ..Range::new(conversation, range, Some(id)) });
+            Query::Shown { conversation, range, held, patience } => {
+                let compared = Some(Compared { held, patience });
+                self.ask_range(Range { compared, ..Range::new(conversation, range, Some(id)) });
             }
             Query::Users(users) => self.ask_users(users, Some(id)),
             Query::Retransmit { conversation, from, to, count } => {

@@ -169,10 +169,25 @@ pub enum Query {
         count: Option<u32>,
     },
     /// As [`Query::Conversations`], to be compared with what is held: nothing of the answer is stored.
-    Descriptions(Vec<ConversationId>),
-    /// The history that the server shows in a range of at most 100 positions, to be compared with what is held:
-    /// nothing of the answer is stored, and one that stays incomplete counts.
-    Shown(ConversationId, SequenceRange),
+    Descriptions {
+        /// Which, at most 30.
+        conversations: Vec<ConversationId>,
+        /// How often the usual time for an answer is waited for one.
+        patience: u32,
+    },
+    /// The history that the server shows in a range, to be compared with what is held: nothing of the answer is stored,
+    /// and one that stays incomplete counts. Answered with a time-out when nothing at all came.
+    Shown {
+        /// Where.
+        conversation: ConversationId,
+        /// At most 100 positions.
+        range: SequenceRange,
+        /// What of the range is held. Once all of it has come the answer ends with a short silence, until then only with
+        /// a long one.
+        held: Ranges,
+        /// How often the usual time for an answer is waited, from the question and from each frame of the answer on.
+        patience: u32,
+    },
     /// The conversations that anybody may join.
     PublicConversations,
     /// Whom the user follows.
@@ -535,6 +550,8 @@ impl SavedConversation {
 pub struct Settings {
     /// How fast requests may go out to a server that does not say so itself.
     pub rate: RateLimit,
+    /// How long a request may wait for its answer.
+    pub request_timeout: Duration,
     /// How long a foreign server may still process frames of a link we gave up.
     pub quarantine: Duration,
     /// Least and greatest delay before dialling again.
@@ -557,6 +574,7 @@ impl Default for Settings {
         Self {
             // The pace of the vendor's own client, with room for the first screen at once.
             rate: RateLimit { burst: 8, interval: crate::protocol::REQUEST_INTERVAL },
+            request_timeout: crate::protocol::REQUEST_TIMEOUT,
             // The service's idle time-out is unknown; notes, section 2.1, take 30 to 60 s for likely.
             quarantine: Duration::from_secs(60),
             backoff: (Duration::from_millis(250), Duration::from_secs(60)),

@@ -2,7 +2,7 @@
 
 use super::CommandId;
 use crate::model::{
-    ClientToken, Conversation, ConversationId, Event, RequestId, Sequence, SequenceRange, Uptime, User,
+    ClientToken, Conversation, ConversationId, Event, Ranges, RequestId, Sequence, SequenceRange, Uptime, User,
 };
 use crate::protocol::Head;
 use crate::protocol::UserKey;
@@ -49,8 +49,8 @@ pub(super) struct Heads {
     /// Whether the search for an uncertain entry waits for it. A head that was asked for before the quarantine was
     /// over decides nothing, however late its answer comes.
     pub(super) decides: bool,
-    /// Whether the answer is stored, and not only to be compared with what is.
-    pub(super) is_kept: bool,
+    /// How patiently, where the answer is only to be compared with what is held, and not stored.
+    pub(super) compared: Option<u32>,
 }
 
 impl Heads {
@@ -62,7 +62,7 @@ impl Heads {
             got: Vec::new(),
             command,
             decides: false,
-            is_kept: true,
+            compared: None,
         }
     }
 
@@ -129,29 +129,63 @@ pub(super) struct Range {
     pub(super) expected: Option<u32>,
     /// The application's question, if it was one; otherwise the ledger asked.
     pub(super) command: Option<CommandId>,
-    /// Whether the answer is stored, and not only to be compared with what is.
-    pub(super) is_kept: bool,
+    /// Where the answer is only to be compared with what is held, and not stored.
+    pub(super) compared: Option<Compared>,
+}
+
+/// What a range of history is asked for to be compared with.
+#[derive(Clone, Debug)]
+pub(super) struct Compared {
+    /// What of the range is held, and has not come yet.
+    pub(super) held: Ranges,
+    /// How often the usual time for an answer is waited.
+    pub(super) patience: u32,
 }
 
 impl Range {
     pub(super) const fn new(conversation: ConversationId, range: SequenceRange, command: Option<CommandId>) -> Self {
-        Self { conversation, range, got: BTreeMap::new(), expected: None, command, is_kept: true }
+        Self { conversation, range, got: BTreeMap::new(), expected: None, command, compared: None }
     }
 
-    /// Takes one event of the answer; a foreign one or a second copy changes nothing.
-    pub(super) fn take(&mut self, event: Event, expected: Option<u32>) {
-        if event.conversation == self.conversation && self.range.contains(event.sequence) {
-            self.got.entry(event.sequence).or_insert(event);
-        }
+    /// Takes one event of the answer; a foreign one or a second copy changes nothing. Returns whether it was new.
+    pub(super) fn take(&mut self, event: Event, expected: Option<u32>) -> bool {
         if expected.is_some() {
             self.expected = expected;
         }
+        let (at, before) = (event.sequence, self.got.len());
+        if event.conversation == self.conversation && self.range.contains(at) {
+            self.got.entry(at).or_insert(event);
+            if let Some(compared) = &mut self.compared {
+                compared.held.remove(at);
+            }
+        }
+        self.got.len() > before
     }
 
     /// Returns whether nothing more will come.
     pub(super) fn is_complete(&self) -> bool {
         let got = u32::try_from(self.got.len()).unwrap_or(u32::MAX);
         got >= self.range.len() || self.expected.is_some_and(|expected| got >= expected)
+    }
+}
+
+impl Purpose {
+    /// Returns how often the usual time for an answer is waited for this one.
+    pub(super) fn patience(&self) -> u32 {
+        match self {
+            Self::Heads(Heads { compared: Some(patience), .. })
+            | Self::Range(Range { compared: Some(Compared { patience, .. }), .. }) => *patience,
+            Self::Heads(_)
+            | Self::Range(_)
+            | Self::OwnUser
+            | Self::HeadsSince(_)
+            | Self::Users(_)
+            | Self::List(_)
+            | Self::Subscriptions
+            | Self::Volatile(_)
+            | Self::Outbox(_)
+            | Self::Fact(_) => 1,
+        }
     }
 }
 
@@ -183,6 +217,15 @@ impl Pending {
         let request = self.requests.remove(&id)?;
         self.deadlines.remove(&(request.deadline, id));
         Some(request.purpose)
+    }
+
+    /// Gives a request time until then.
+    pub(super) fn set_deadline(&mut self, id: RequestId, deadline: Uptime) {
+        if let Some(request) = self.requests.get_mut(&id) {
+            self.deadlines.remove(&(request.deadline, id));
+            self.deadlines.insert((deadline, id));
+            request.deadline = deadline;
+        }
     }
 
     /// Takes out one request whose time is over.

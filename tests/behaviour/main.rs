@@ -5,6 +5,7 @@ mod asking;
 mod catch_up;
 mod errors;
 mod first_chat;
+mod foreign;
 mod history;
 mod interface;
 mod offline;

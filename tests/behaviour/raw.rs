@@ -7,6 +7,7 @@ use backscroll::protocol::{
     encode_client,
 };
 use futures_util::{SinkExt, StreamExt};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpStream;
@@ -25,25 +26,38 @@ pub(crate) const UNDER_WAY: usize = 32;
 /// How many sockets there were so far.
 static SOCKETS: AtomicU64 = AtomicU64::new(1);
 
+/// A socket before anybody logged in.
+pub(crate) type Socket = WebSocketStream<TlsStream<TcpStream>>;
+
+/// Returns what connects to the server over real TLS.
+pub(crate) fn dial(world: &World) -> impl Fn() -> Pin<Box<dyn Future<Output = Socket> + Send>> + Send + use<> {
+    let certificate = CertificateDer::from_pem_file(world.server().certificate().expect("TLS")).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate).unwrap();
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let (connector, address) = (TlsConnector::from(Arc::new(config)), world.server().address());
+    let url = world.server().url().to_owned();
+    move || {
+        let (connector, url) = (connector.clone(), url.clone());
+        Box::pin(async move {
+            let tcp = TcpStream::connect(address).await.unwrap();
+            tcp.set_nodelay(true).unwrap();
+            let tls = connector.connect(ServerName::from(address.ip()), tcp).await.unwrap();
+            client_async(url, tls).await.unwrap().0
+        })
+    }
+}
+
 /// One logged-in socket.
 pub(crate) struct Raw {
-    socket: WebSocketStream<TlsStream<TcpStream>>,
+    socket: Socket,
     requests: u128,
 }
 
 impl Raw {
-    /// Connects over real TLS.
+    /// Connects.
     async fn connect(world: &World) -> Self {
-        let certificate = CertificateDer::from_pem_file(world.server().certificate().expect("TLS")).unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate).unwrap();
-        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        let address = world.server().address();
-        let tcp = TcpStream::connect(address).await.unwrap();
-        tcp.set_nodelay(true).unwrap();
-        let name = ServerName::from(address.ip());
-        let tls = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
-        let (socket, _) = client_async(world.server().url(), tls).await.unwrap();
+        let socket = dial(world)().await;
         // Ids of its own for each socket: a second request with the same id would be answered as the first.
         let requests = u128::from(SOCKETS.fetch_add(1, Ordering::Relaxed)) << 64;
         Self { socket, requests }

@@ -12,7 +12,7 @@ use backscroll::{Error, Messenger, MessengerEvent};
 use futures_util::StreamExt;
 
 /// Alice and Bob have talked: the making of the conversation and twenty messages.
-async fn talk() -> (World, Messenger, Messenger, ConversationId) {
+pub(crate) async fn talk() -> (World, Messenger, Messenger, ConversationId) {
     let world = World::with_users(&["alice", "bob"]).await;
     let (alice, bob) = (world.log_in("alice").await, world.log_in("bob").await);
     let (conversation, _) = conversation_of(&alice, &bob).await;
@@ -26,7 +26,7 @@ async fn talk() -> (World, Messenger, Messenger, ConversationId) {
     (world, alice, bob, conversation.id)
 }
 
-fn at(conversation: ConversationId, first: u32, last: u32, difference: Difference) -> Discrepancy {
+pub(crate) fn at(conversation: ConversationId, first: u32, last: u32, difference: Difference) -> Discrepancy {
     let range = SequenceRange::new(Sequence(first), Sequence(last));
     Discrepancy { conversation, range, difference }
 }
@@ -79,9 +79,9 @@ async fn what_differs_from_the_server_is_found_exactly_and_fetched() {
     let mut expected = described.to_vec();
     expected.extend([
         at(conversation, 5, 6, Difference::Lost),
+        at(conversation, 8, 8, Difference::Hole),
         content,
         unshown,
-        at(conversation, 8, 8, Difference::Hole),
     ]);
     assert_eq!((full.found.as_slice(), full.wrong), (&expected[..], 6));
     assert_eq!((full.conversations, full.positions), (1, 21));

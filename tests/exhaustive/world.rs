@@ -14,7 +14,7 @@ use backscroll::model::{
     Uptime, UserId, UserName, fold_messages, token_of_payload,
 };
 use backscroll::protocol::{
-    Announcement, ClientFrame, ClientRpc, Push, RateLimit, Request, ServerChat, ServerFrame, ServerRpc,
+    Announcement, ClientFrame, ClientRpc, Push, REQUEST_TIMEOUT, RateLimit, Request, ServerChat, ServerFrame, ServerRpc,
 };
 use backscroll::sync::{Command, CommandId, Core, Input, LinkId, LinkState, Output, Reply, Settings, Signal};
 use backscroll_server::Hub;
@@ -149,6 +149,7 @@ fn token(act: u8) -> ClientToken {
 fn settings(flavour: Flavour) -> Settings {
     Settings {
         // No pace, no delay and no sign of life: what is left of time are time-outs and the quarantine.
+        request_timeout: REQUEST_TIMEOUT,
         rate: RateLimit { burst: 1, interval: Duration::ZERO },
         backoff: (Duration::ZERO, Duration::ZERO),
         ping_interval: 2 * FAR,

@@ -45,7 +45,8 @@ async fn compare(out: Out, messenger: &Messenger, depth: Depth) -> Result<(), Fa
     let ok = findings.is_empty() && comparison.is_same();
     out.object(json!({
         "type": "summary", "ok": ok, "findings": findings.len(), "conversations": comparison.conversations,
-        "compared": comparison.positions, "differences": comparison.wrong, "missing": missing,
+        "compared": comparison.positions, "differences": comparison.wrong, "unanswered": comparison.silent,
+        "missing": missing,
     }))?;
     let (conversations, positions) = (comparison.conversations, comparison.positions);
     if ok {
@@ -53,8 +54,13 @@ async fn compare(out: Out, messenger: &Messenger, depth: Depth) -> Result<(), Fa
             "as the server has it; conversations compared: {conversations}, positions: {positions}, still to be fetched: {missing}"
         ));
     }
-    let failure = Failure::no(format!("findings: {}, differences: {}", findings.len(), comparison.wrong));
-    Err(failure.hint("backscroll repair --online puts right what the file and the server allow"))
+    let (found, wrong, silent) = (findings.len(), comparison.wrong, comparison.silent);
+    let failure = Failure::no(format!("findings: {found}, differences: {wrong}, not compared: {silent}"));
+    Err(failure.hint(if found == 0 && wrong == 0 {
+        "the server did not answer in minutes: try again when it is less busy"
+    } else {
+        "backscroll repair --online puts right what the file and the server allow"
+    }))
 }
 
 pub(crate) async fn repair(out: Out, store: Option<PathBuf>, online: &Online) -> Result<(), Failure> {
@@ -77,17 +83,17 @@ async fn fetch(out: Out, messenger: &Messenger, depth: Depth) -> Result<(), Fail
     // The server's copy settled what it had told differently before.
     let findings = messenger.verify().await?;
     findings.iter().try_for_each(|finding| print_finding(out, finding))?;
-    let left = findings.len() as u64 + online.left.wrong;
+    let left = findings.len() as u64 + online.left.wrong + online.left.silent;
     out.object(json!({
         "type": "summary", "ok": left == 0, "findings": offline.found.len(), "rebuilt": offline.rebuilt.len(),
         "missing": offline.missing.len(), "differences": online.found.wrong, "fixed": online.fixed.len(),
-        "left": left,
+        "unanswered": online.left.silent, "left": left,
     }))?;
     if left == 0 {
         let (findings, differences) = (offline.found.len(), online.found.wrong);
         return out.say(format!("findings: {findings}, differences: {differences}, all put right"));
     }
-    Err(Failure::no(format!("findings and differences left: {left}")))
+    Err(Failure::no(format!("findings, differences and parts not compared that are left: {left}")))
 }
 
 /// Waits until the server has told everything that the file is to hold.
@@ -128,6 +134,18 @@ fn print_differences(out: Out, comparison: &Comparison) -> Result<(), Failure> {
         let more = comparison.wrong - told;
         out.object(json!({"type": "more", "differences": more}))?;
         out.say(format!("and {more} more"))?;
+    }
+    for silent in &comparison.unanswered {
+        out.object(json!({
+            "type": "unanswered", "conversation": silent.conversation, "first": silent.range.map(SequenceRange::first),
+            "last": silent.range.map(SequenceRange::last), "what": silent.to_string(),
+        }))?;
+        out.say(silent.to_string())?;
+    }
+    let more = comparison.silent - comparison.unanswered.len() as u64;
+    if more > 0 {
+        out.object(json!({"type": "more", "unanswered": more}))?;
+        out.say(format!("and {more} more not compared"))?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::{Membership, Ranges};
+use crate::protocol::REQUEST_TIMEOUT;
 use crate::sync::SavedConversation;
 
 #[test]
@@ -282,6 +283,15 @@ fn an_answer_covers_nothing_that_is_not_there_yet() {
     assert!(outputs.iter().any(|output| matches!(output, Output::Signal(Signal::Event { live: true, .. }))), "lost");
 }
 
+/// Asks what the server shows in a range, of which these parts are held.
+fn shown(range: SequenceRange, held: &[SequenceRange]) -> Query {
+    Query::Shown { conversation: conversation(ROOM), range, held: held.iter().copied().collect(), patience: 1 }
+}
+
+fn until_answered(shell: &mut Shell) -> Vec<Result<Reply, Refusal>> {
+    answers(&shell.live_until(2 * REQUEST_TIMEOUT, |outputs| !answers(outputs).is_empty()))
+}
+
 /// what is asked for to be compared is answered, and stored by nobody.
 #[test]
 fn what_is_only_compared_is_not_stored() {
@@ -292,13 +302,14 @@ fn what_is_only_compared_is_not_stored() {
     let is_write = |output: &Output| matches!(output, Output::Write(_));
 
     let range = SequenceRange::new(Sequence(1), Sequence(3)).expect("a range");
-    let outputs = shell.command(Command::Query(Query::Shown(conversation(ROOM), range)));
+    let outputs = shell.command(Command::Query(shown(range, &[range])));
     let (request, ..) = ranges(&outputs)[0];
     let outputs = shell.answer_range(request, 1, 3, &[]);
     assert!(matches!(&answers(&outputs)[..], [Ok(Reply::Events(events))] if events.len() == 3));
     assert!(!outputs.iter().any(is_write), "{outputs:?}");
 
-    let outputs = shell.command(Command::Query(Query::Descriptions(vec![conversation(ROOM)])));
+    let outputs =
+        shell.command(Command::Query(Query::Descriptions { conversations: vec![conversation(ROOM)], patience: 1 }));
     let (request, _) = requests(&outputs).remove(0);
     let push = Push::Conversation { header: header(Action::GetConversations), conversation: described(ROOM, 9) };
     let outputs = shell.push(Some(request), push);
@@ -314,13 +325,49 @@ fn an_answer_to_be_compared_may_stay_incomplete() {
     let (request, ..) = ranges(&outputs)[0];
     shell.answer_range(request, 1, 3, &[]);
     let range = SequenceRange::new(Sequence(1), Sequence(3)).expect("a range");
-    let outputs = shell.command(Command::Query(Query::Shown(conversation(ROOM), range)));
+    let outputs = shell.command(Command::Query(shown(range, &[range])));
     let (request, ..) = ranges(&outputs)[0];
     assert!(answers(&shell.answer_range(request, 2, 2, &[])).is_empty());
-    let mut answered = Vec::new();
-    while answered.is_empty() {
-        shell.give(Input::Noise(shell.link()));
-        answered = answers(&shell.wait());
+    let asked = shell.now;
+    assert!(matches!(&until_answered(&mut shell)[..], [Ok(Reply::Events(events))] if events.len() == 1));
+    assert_eq!(shell.now.since(asked), REQUEST_TIMEOUT, "two of them are held and might still come");
+}
+
+/// once all that is held has come, only a moment is waited for what would contradict it.
+#[test]
+fn an_answer_to_be_compared_ends_soon_after_all_that_is_held() {
+    let mut shell = Shell::resume();
+    let outputs = shell.come_up(false, 3);
+    let (request, ..) = ranges(&outputs)[0];
+    shell.answer_range(request, 1, 3, &[]);
+    let range = SequenceRange::new(Sequence(1), Sequence(3)).expect("a range");
+    let held = SequenceRange::new(Sequence(1), Sequence(2)).expect("a range");
+    let outputs = shell.command(Command::Query(shown(range, &[held])));
+    let (request, ..) = ranges(&outputs)[0];
+    assert!(answers(&shell.answer_range(request, 1, 2, &[])).is_empty());
+    let asked = shell.now;
+    assert!(matches!(&until_answered(&mut shell)[..], [Ok(Reply::Events(events))] if events.len() == 2));
+    assert!(shell.now.since(asked) < REQUEST_TIMEOUT / 2);
+}
+
+/// silence is no answer, and a part of what our own server said would come is none either.
+#[test]
+fn an_answer_to_be_compared_that_does_not_come_is_a_time_out() {
+    for (idempotent, told) in [(false, 0), (true, 2)] {
+        let mut shell = Shell::resume();
+        let outputs = shell.come_up(idempotent, 3);
+        let (request, ..) = ranges(&outputs)[0];
+        shell.answer_range(request, 1, 3, &[]);
+        let range = SequenceRange::new(Sequence(1), Sequence(3)).expect("a range");
+        let outputs = shell.command(Command::Query(shown(range, &[range])));
+        let (request, ..) = ranges(&outputs)[0];
+        for at in 1..=told {
+            let (header, event) = (header(Action::RetransmitEvents), message(ROOM, at, stranger(), None));
+            let frame = Push::Retransmitted { header, from: None, to: None, count: Some(3), event };
+            assert!(answers(&shell.push(Some(request), frame)).is_empty());
+        }
+        let timed_out =
+            |refusal: &Refusal| matches!(refusal, Refusal::Messaging(told) if told.code == ErrorCode::Timeout);
+        assert!(matches!(&until_answered(&mut shell)[..], [Err(refusal)] if timed_out(refusal)));
     }
-    assert!(matches!(&answered[..], [Ok(Reply::Events(events))] if events.len() == 1));
 }
