@@ -48,21 +48,24 @@ INSERT INTO lease (id, generation) VALUES (1, 0);
 -- Lease: what the other processes want, in the order of their commits; the newest stay for a while after the holder
 -- took them over, so that those who wished learn what became of it.
 CREATE TABLE wish (
-    number     INTEGER PRIMARY KEY,
+    number        INTEGER PRIMARY KEY,
     -- 0 a new entry for the outbox, 1 an entry is to be taken back, 2 a refused entry is to be tried again
-    kind       INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 2),
-    token      BLOB NOT NULL CHECK (length(token) = 16),        -- of the entry
-    wished_at  INTEGER NOT NULL,                                -- UNIX seconds, by the clock of the machine
-    intent     TEXT,                                            -- JSON, of a new entry
-    answer     INTEGER CHECK (answer BETWEEN 0 AND 2),          -- 0 accepted, 1 done, 2 refused; NULL until taken over
-    entry      BLOB CHECK (length(entry) = 16),                 -- token of the entry that carries it, when accepted
-    checksum   INTEGER NOT NULL,                                -- of token, kind, time and intent
+    kind          INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 2),
+    token         BLOB NOT NULL CHECK (length(token) = 16),     -- of the entry
+    wished_at     INTEGER NOT NULL,                             -- UNIX seconds, by the clock of the machine
+    intent        TEXT,                                         -- JSON, of a new entry
+    conversation  BLOB CHECK (length(conversation) = 16),       -- uuid, as that of an entry in outbox
+    answer        INTEGER CHECK (answer BETWEEN 0 AND 2),       -- 0 accepted, 1 done, 2 refused; NULL until taken over
+    entry         BLOB CHECK (length(entry) = 16),              -- token of the entry that carries it, when accepted
+    checksum      INTEGER NOT NULL,                             -- of token, kind, time and intent
     UNIQUE (token, kind),
     CHECK ((kind = 0) = (intent IS NOT NULL)),
     CHECK (coalesce(answer = 0, 0) = (entry IS NOT NULL))
 ) STRICT;
 
 CREATE INDEX wish_waiting ON wish (number) WHERE answer IS NULL;
+CREATE INDEX wish_about ON wish (conversation) WHERE answer IS NULL AND kind = 0;
+CREATE INDEX wish_making ON wish (number) WHERE answer IS NULL AND kind = 0 AND conversation = token;
 
 -- Session: why it ended, and the device it belongs to.
 ALTER TABLE session ADD COLUMN refused INTEGER;                 -- code of the server; NULL while it lasts or when logged out
@@ -81,3 +84,22 @@ CREATE TABLE contradiction (
     -- 0 kind of event, 1 message, 2 action, 3 initiator, 4 time, 5 content, 6 description
     part  INTEGER NOT NULL CHECK (part BETWEEN 0 AND 6)
 ) STRICT;
+
+-- Outbox: the uuid of the conversation that an entry is about, of one that makes it its token; NULL when it is about the
+-- user. Taken from the intent, so that a screen reads only what it shows.
+ALTER TABLE outbox ADD COLUMN conversation BLOB CHECK (length(conversation) = 16);
+
+-- An intent is an object with one member, whose value has the conversation or is it, or a text alone. One that is
+-- damaged stays as it is.
+UPDATE outbox SET conversation = CASE
+    WHEN json_type(intent, '$.create_conversation') IS NOT NULL THEN token
+    ELSE (SELECT named.uuid
+          FROM (SELECT unhex(CASE type WHEN 'object' THEN json_extract(value, '$.conversation') WHEN 'text' THEN value END,
+                             '-') AS uuid
+                FROM json_each(outbox.intent) WHERE key IS NOT NULL) AS named
+          WHERE length(named.uuid) = 16)
+    END
+WHERE json_valid(intent);
+
+CREATE INDEX outbox_about ON outbox (conversation) WHERE state <> 3;
+CREATE INDEX outbox_making ON outbox (position) WHERE state <> 3 AND conversation = token;

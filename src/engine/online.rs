@@ -285,9 +285,8 @@ impl Messenger {
             let me = self.my_id();
             let (row, pending) = self
                 .read(move |reader| {
-                    let pending = reader.outbox()?.into_iter().any(|entry| {
-                        !matches!(entry.state, OutboxState::Settled | OutboxState::Failed)
-                            && matches!(entry.intent, Intent::MarkAsRead { conversation, .. } if conversation == id)
+                    let pending = reader.unsettled(Some(id))?.into_iter().any(|entry| {
+                        entry.state != OutboxState::Failed && matches!(entry.intent, Intent::MarkAsRead { .. })
                     });
                     Ok((reader.conversation(id)?, pending))
                 })

@@ -108,7 +108,7 @@ impl Messenger {
         self.read(move |reader| {
             let mut user = reader.user(id)?;
             if let Some(user) = user.as_mut().filter(|_| own) {
-                echo::apply_to_user(user, &reader.unsettled()?);
+                echo::apply_to_user(user, &reader.unsettled(None)?);
             }
             Ok(user)
         })
@@ -123,7 +123,7 @@ impl Messenger {
     /// Returns whom the user follows, as the server last told and with wishes on their way shown as if done, by rising
     /// number.
     pub async fn subscriptions(&self) -> Result<Vec<UserId>, Error> {
-        self.read(|reader| Ok(echo::apply_to_subscriptions(reader.subscriptions()?, &reader.unsettled()?))).await
+        self.read(|reader| Ok(echo::apply_to_subscriptions(reader.subscriptions()?, &reader.unsettled(None)?))).await
     }
 
     /// Returns the conversations that anybody may join, as the server last listed them.
@@ -164,18 +164,17 @@ const PREVIEW_LOOKS_AT: u32 = 20;
 
 fn conversation(reader: &Reader<'_>, id: ConversationId, me: Option<UserId>) -> Result<Option<Shown>, StoreError> {
     let id = reader.resolve(id)?;
-    let outbox = reader.unsettled()?;
-    let is_it = |(row, _): &Shown| row.conversation.id == id;
+    let outbox = reader.unsettled(Some(id))?;
     let shown = match reader.conversation(id)? {
         Some(row) => Some((row, Delivery::Settled)),
-        None => outbox.iter().filter_map(|entry| echo::conversation_of(entry, me)).find(is_it),
+        None => outbox.iter().find_map(|entry| echo::conversation_of(entry, me)),
     };
     shown.map(|shown| with_changes(reader, shown, &outbox, me)).transpose()
 }
 
 fn conversations(reader: &Reader<'_>, offset: u32, limit: u32, me: Option<UserId>) -> Result<Vec<Shown>, StoreError> {
-    let outbox = reader.unsettled()?;
-    let to_be_made: Vec<Shown> = outbox.iter().rev().filter_map(|entry| echo::conversation_of(entry, me)).collect();
+    let makings = reader.unsettled_makings()?;
+    let to_be_made: Vec<Shown> = makings.iter().rev().filter_map(|entry| echo::conversation_of(entry, me)).collect();
     let before = u32::try_from(to_be_made.len()).unwrap_or(u32::MAX);
     let mut shown: Vec<Shown> = to_be_made.into_iter().skip(offset as usize).take(limit as usize).collect();
     let left = limit - u32::try_from(shown.len()).unwrap_or(limit);
@@ -183,18 +182,24 @@ fn conversations(reader: &Reader<'_>, offset: u32, limit: u32, me: Option<UserId
         let held = reader.conversations(left, offset.saturating_sub(before))?;
         shown.extend(held.into_iter().map(|row| (row, Delivery::Settled)));
     }
-    shown.into_iter().map(|shown| with_changes(reader, shown, &outbox, me)).collect()
+    shown.into_iter().map(|shown| with_own_changes(reader, shown, me)).collect()
 }
 
 fn find_conversations(reader: &Reader<'_>, name: &str, me: Option<UserId>) -> Result<Vec<Shown>, StoreError> {
-    let outbox = reader.unsettled()?;
+    let makings = reader.unsettled_makings()?;
     let is_named = |(row, _): &Shown| {
         let crate::model::Conversation { title, id, .. } = &row.conversation;
         !name.is_empty() && (title == name || id.to_string().starts_with(&name.to_lowercase()))
     };
-    let to_be_made = outbox.iter().filter_map(|entry| echo::conversation_of(entry, me)).filter(is_named);
+    let to_be_made = makings.iter().filter_map(|entry| echo::conversation_of(entry, me)).filter(is_named);
     let held = reader.find_conversations(name)?.into_iter().map(|row| (row, Delivery::Settled));
-    to_be_made.chain(held).map(|shown| with_changes(reader, shown, &outbox, me)).collect()
+    to_be_made.chain(held).map(|shown| with_own_changes(reader, shown, me)).collect()
+}
+
+/// Shows a conversation with what is on its way in it.
+fn with_own_changes(reader: &Reader<'_>, shown: Shown, me: Option<UserId>) -> Result<Shown, StoreError> {
+    let outbox = reader.unsettled(Some(shown.0.conversation.id))?;
+    with_changes(reader, shown, &outbox, me)
 }
 
 fn with_changes(
@@ -204,7 +209,7 @@ fn with_changes(
     me: Option<UserId>,
 ) -> Result<Shown, StoreError> {
     let id = row.conversation.id;
-    if outbox.iter().any(|entry| entry.intent.conversation() == Some(id) && echo::shows_in_messages(entry)) {
+    if outbox.iter().any(echo::shows_in_messages) {
         let end = shown_messages(reader, id, Window::Newest, PREVIEW_LOOKS_AT, outbox, me)?;
         let seen: Vec<model::Message> = end
             .into_iter()
@@ -232,10 +237,10 @@ fn timeline(
     me: Option<UserId>,
 ) -> Result<Vec<Item>, StoreError> {
     let conversation = reader.resolve(conversation)?;
-    shown_messages(reader, conversation, window, limit, &reader.unsettled()?, me)
+    shown_messages(reader, conversation, window, limit, &reader.unsettled(Some(conversation))?, me)
 }
 
-/// Reads messages, and shows them as they will be once what is on its way has arrived.
+/// Reads messages, and shows them as they will be once what is on its way in this conversation has arrived.
 fn shown_messages(
     reader: &Reader<'_>,
     conversation: ConversationId,
@@ -245,17 +250,15 @@ fn shown_messages(
     me: Option<UserId>,
 ) -> Result<Vec<Item>, StoreError> {
     let mut items = reader.messages(conversation, window, limit)?;
-    let outbox: Vec<OutboxEntry> =
-        outbox.iter().filter(|entry| entry.intent.conversation() == Some(conversation)).cloned().collect();
-    items.retain(|item| !matches!(item, Item::Message(message) if echo::is_second_copy(message, &outbox)));
+    items.retain(|item| !matches!(item, Item::Message(message) if echo::is_second_copy(message, outbox)));
     for item in &mut items {
         if let Item::Message(message) = item {
-            echo::apply_pending(message, &outbox);
+            echo::apply_pending(message, outbox);
         }
     }
     if shows_the_end(reader, conversation, window, &items)? {
         let unsent = outbox.iter().filter_map(|entry| echo::message_of(entry, me)).map(|mut message| {
-            echo::apply_pending(&mut message, &outbox);
+            echo::apply_pending(&mut message, outbox);
             Item::Message(message)
         });
         items.extend(unsent);
@@ -290,7 +293,8 @@ fn with_pending(
     message: Option<crate::model::Message>,
 ) -> Result<Option<crate::model::Message>, StoreError> {
     let Some(mut message) = message else { return Ok(None) };
-    echo::apply_pending(&mut message, &reader.unsettled()?);
+    let outbox = reader.unsettled(Some(message.conversation))?;
+    echo::apply_pending(&mut message, &outbox);
     Ok(Some(message))
 }
 

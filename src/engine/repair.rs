@@ -33,9 +33,9 @@ impl Messenger {
 
     /// Puts right what can be put right, and says what that was.
     ///
-    /// Messages, indices, counts and coverage are made anew from the events held. An event that is damaged is missing
+    /// Messages, indices, counts and coverage are made anew from the events held, and by what entries of the outbox are found. An event that is damaged is missing
     /// from then on, and fetched again like anything else that is missing; in a conversation that no server will show
-    /// again it is left as it is. The outbox is never touched. The link is given up and comes back by itself.
+    /// again it is left as it is. No entry of the outbox is touched. The link is given up and comes back by itself.
     ///
     /// # Errors
     ///
@@ -43,11 +43,11 @@ impl Messenger {
     /// [`Error::Paused`], [`Error::Closed`].
     pub async fn repair(&self) -> Result<Repair, Error> {
         let (found, gaps) = self.read(|reader| Ok((reader.verify()?, reader.gaps(None)?))).await?;
-        let rebuilt: BTreeSet<ConversationId> =
-            found.iter().filter(|found| found.fault.is_rebuilt()).filter_map(|found| found.conversation).collect();
-        if rebuilt.is_empty() {
+        if !found.iter().any(|found| found.fault.is_rebuilt()) {
             return Ok(Repair { left: found.clone(), found, ..Repair::default() });
         }
+        let rebuilt: BTreeSet<ConversationId> =
+            found.iter().filter(|found| found.fault.is_rebuilt()).filter_map(|found| found.conversation).collect();
         let rebuilt = Vec::from_iter(rebuilt);
         self.rebuild(rebuilt.iter().map(|id| (*id, Vec::new())).collect()).await?;
         let (left, mut missing) = self.read(|reader| Ok((reader.verify()?, reader.gaps(None)?))).await?;
@@ -55,7 +55,7 @@ impl Messenger {
         Ok(Repair { found, rebuilt, missing, left })
     }
 
-    /// Makes conversations anew from their logs, each with these events in place of those held at their positions.
+    /// Makes conversations anew from their logs, and the index of the outbox from its entries, each with these events in place of those held at their positions.
     pub(super) async fn rebuild(&self, conversations: Vec<(ConversationId, Vec<Event>)>) -> Result<(), Error> {
         let (answer, done) = oneshot::channel();
         self.shared.calls.send(Call::Rebuild(conversations, answer)).await.map_err(|_| Error::Closed)?;

@@ -134,7 +134,7 @@ impl Engine {
                 Stop::Role | Stop::Failed(_) => {}
                 Stop::Rebuild(conversations, answer) => {
                     let anew = conversations.into_iter().map(|(id, instead)| Write::Rebuild(id, instead));
-                    let rebuilt = self.store.write(anew.collect()).await;
+                    let rebuilt = self.store.write(anew.chain([Write::OutboxIndex]).collect()).await;
                     // Whoever asked may have stopped waiting.
                     answer.send(rebuilt.map(drop).map_err(Error::from)).ok();
                 }

@@ -201,6 +201,14 @@ impl Intent {
         }
     }
 
+    /// Returns the conversation it is about; for a new one that which is made under this token.
+    pub(crate) const fn about(&self, token: ClientToken) -> Option<ConversationId> {
+        if matches!(self, Self::CreateConversation(_)) {
+            return Some(ConversationId::provisional(token));
+        }
+        self.conversation()
+    }
+
     /// Returns the place that names the conversation it is about.
     pub const fn conversation_mut(&mut self) -> Option<&mut ConversationId> {
         conversation_of!(self)

@@ -68,3 +68,10 @@ pub struct OutboxEntry {
     /// Why it failed, or why the last attempt did not succeed.
     pub error: Option<MessagingError>,
 }
+
+impl OutboxEntry {
+    /// Returns the conversation it is about, under its provisional id when it makes it; `None` when it is about the user.
+    pub fn conversation(&self) -> Option<ConversationId> {
+        self.intent.about(self.token)
+    }
+}

@@ -107,6 +107,12 @@ impl Transaction<'_> {
                 outbox::set(self.connection, entry)?;
                 self.touched(Change::Outbox(entry.token));
             }
+            Write::OutboxIndex => {
+                // What is found by it now was not shown before, or shown elsewhere.
+                for token in outbox::index_anew(self.connection)? {
+                    self.touched(Change::Outbox(token));
+                }
+            }
             Write::WishAnswered(number, answer) => {
                 if let Some(token) = wish::answer(self.connection, *number, *answer)? {
                     self.touched(Change::Outbox(token));

@@ -7,7 +7,7 @@ use super::value::{Checksum, Columns};
 use crate::model::{
     ClientToken, ConversationId, ErrorCode, MessagingError, OutboxEntry, OutboxState, RequestId, Settlement,
 };
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 /// The columns of `outbox` in the order that [`entry_of`] reads and [`set`] writes.
 macro_rules! outbox_columns {
@@ -28,13 +28,14 @@ pub(super) fn set(connection: &Connection, entry: &OutboxEntry) -> Result<(), St
         .prepare_cached(concat!(
             "INSERT INTO outbox (",
             outbox_columns!(),
-            ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+            ", conversation) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
              ON CONFLICT (token) DO UPDATE SET position = excluded.position, request = excluded.request,
                  state = excluded.state, attempts = excluded.attempts, queued_at = excluded.queued_at,
                  intent = excluded.intent, settled = excluded.settled,
                  settled_conversation = excluded.settled_conversation, settled_message = excluded.settled_message,
                  settled_sequence = excluded.settled_sequence, error_code = excluded.error_code,
-                 error_description = excluded.error_description, checksum = excluded.checksum"
+                 error_description = excluded.error_description, checksum = excluded.checksum,
+                 conversation = excluded.conversation"
         ))
         .and_then(|mut upsert| {
             upsert.execute(params![
@@ -51,7 +52,8 @@ pub(super) fn set(connection: &Connection, entry: &OutboxEntry) -> Result<(), St
                 settlement.and_then(|settlement| settlement.sequence),
                 error.map(|error| error.code.number()),
                 error.map(|error| error.description.as_str()),
-                checksum(entry, &intent)
+                checksum(entry, &intent),
+                entry.conversation()
             ])
         })
         .doing(DOING)?;
@@ -65,6 +67,25 @@ pub(super) fn forget(connection: &Connection, token: ClientToken) -> Result<bool
         .and_then(|mut delete| delete.execute([token]))
         .doing("forget an outbox entry")?;
     Ok(forgotten > 0)
+}
+
+/// Makes anew by what an entry is found, of the outbox and of the wishes that wait. The entries stay as they are. Returns
+/// the tokens of those that were not found.
+pub(super) fn index_anew(connection: &Connection) -> Result<Vec<ClientToken>, StoreError> {
+    const DOING: &str = "find outbox entries by their conversation";
+    let reader = Reader::new(connection);
+    let mut anew = Vec::new();
+    for (table, misplaced) in [("outbox", reader.misplaced()?), ("wish", reader.misplaced_wishes()?)] {
+        let sql = format!("UPDATE {table} SET conversation = ?2 WHERE token = ?1");
+        for entry in misplaced {
+            connection
+                .prepare_cached(&sql)
+                .and_then(|mut update| update.execute(params![entry.token, entry.conversation()]))
+                .doing(DOING)?;
+            anew.push(entry.token);
+        }
+    }
+    Ok(anew)
 }
 
 const fn state_column(state: OutboxState) -> i64 {
@@ -139,20 +160,53 @@ fn entry_of(row: &Row<'_>) -> Result<OutboxEntry, StoreError> {
 impl Reader<'_> {
     /// Returns every entry held, settled ones included, by rising position.
     pub fn outbox(&self) -> Result<Vec<OutboxEntry>, StoreError> {
-        self.entries(concat!("SELECT ", outbox_columns!(), " FROM outbox ORDER BY position"))
+        self.entries(concat!("SELECT ", outbox_columns!(), " FROM outbox ORDER BY position"), [])
     }
 
-    /// Returns the entries that are not settled, failed ones included, by rising position: what people see of it.
-    /// Those that another process wished for are among them.
-    pub fn unsettled(&self) -> Result<Vec<OutboxEntry>, StoreError> {
-        // Naming the states lets the index find them among hundreds that are settled.
-        let mut entries = self.entries(concat!(
-            "SELECT ",
-            outbox_columns!(),
-            " FROM outbox WHERE state IN (0, 1, 2, 4) ORDER BY position"
-        ))?;
-        entries.extend(self.wished_entries()?);
+    /// Returns the entries about a conversation, its making included, or about the user, that are not settled, failed
+    /// ones included, by rising position: what people see of it. Those that another process wished for are among them.
+    pub fn unsettled(&self, about: Option<ConversationId>) -> Result<Vec<OutboxEntry>, StoreError> {
+        let mut entries = self.entries(
+            concat!(
+                "SELECT ",
+                outbox_columns!(),
+                " FROM outbox INDEXED BY outbox_about WHERE conversation IS ?1 AND state <> 3 ORDER BY position"
+            ),
+            [about],
+        )?;
+        entries.extend(self.wished_about(about)?);
         Ok(entries)
+    }
+
+    /// Returns the entries that make a conversation and are not settled, likewise.
+    pub fn unsettled_makings(&self) -> Result<Vec<OutboxEntry>, StoreError> {
+        let mut entries = self.entries(
+            concat!(
+                "SELECT ",
+                outbox_columns!(),
+                " FROM outbox INDEXED BY outbox_making WHERE state <> 3 AND conversation = token ORDER BY position"
+            ),
+            [],
+        )?;
+        entries.extend(self.wished_makings()?);
+        Ok(entries)
+    }
+
+    /// Returns the entries that are not found by the conversation they are about.
+    pub(super) fn misplaced(&self) -> Result<Vec<OutboxEntry>, StoreError> {
+        const DOING: &str = "compare entries with what they are found by";
+        let mut select = self
+            .connection
+            .prepare_cached(concat!("SELECT ", outbox_columns!(), ", conversation FROM outbox ORDER BY position"))
+            .doing(DOING)?;
+        let mut rows = select.query([]).doing(DOING)?;
+        let mut misplaced = Vec::new();
+        while let Some(row) = rows.next().doing(DOING)? {
+            let entry = entry_of(row)?;
+            let found_by: Option<ConversationId> = Columns::new(row, "outbox")?.get(14, "uuid of a conversation")?;
+            misplaced.extend((found_by != entry.conversation()).then_some(entry));
+        }
+        Ok(misplaced)
     }
 
     /// Returns an entry, also one that another process wished for; `None` for one that was never there, was taken back or was settled long ago.
@@ -187,14 +241,110 @@ impl Reader<'_> {
         Ok(made.flatten().unwrap_or(conversation))
     }
 
-    fn entries(&self, sql: &str) -> Result<Vec<OutboxEntry>, StoreError> {
+    fn entries(&self, sql: &str, parameters: impl Params) -> Result<Vec<OutboxEntry>, StoreError> {
         const DOING: &str = "read the outbox";
         let mut select = self.connection.prepare_cached(sql).doing(DOING)?;
-        let mut rows = select.query([]).doing(DOING)?;
+        let mut rows = select.query(parameters).doing(DOING)?;
         let mut entries = Vec::new();
         while let Some(row) = rows.next().doing(DOING)? {
             entries.push(entry_of(row)?);
         }
         Ok(entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::*;
+    use crate::store::Store;
+    use crate::sync::Write;
+    use uuid::Uuid;
+
+    const HERE: ConversationId = ConversationId::from_uuid(Uuid::from_u128(77));
+
+    /// One entry of each kind.
+    fn entries() -> Vec<OutboxEntry> {
+        let message = MessageKey::Id(MessageId::from_uuid(Uuid::from_u128(5)));
+        let data = || Some(RawJson::new(r#"{"conversation":"not this"}"#).unwrap());
+        let users = || vec![UserId::new(9).unwrap()];
+        let participants = || vec![Participant::new(UserId::new(9).unwrap())];
+        let intents = vec![
+            Intent::CreateConversation(ConversationConfig { participants: participants(), ..Default::default() }),
+            Intent::EditConversation { conversation: HERE, title: None, public_join: None, custom_data: data() },
+            Intent::RemoveConversation(HERE),
+            Intent::JoinConversation(HERE),
+            Intent::LeaveConversation(HERE),
+            Intent::AddParticipants { conversation: HERE, participants: participants() },
+            Intent::EditParticipants { conversation: HERE, participants: participants() },
+            Intent::RemoveParticipants { conversation: HERE, users: users() },
+            Intent::SendMessage { conversation: HERE, text: "one".to_owned(), payload: None },
+            Intent::EditMessage { conversation: HERE, message, text: None, payload: data() },
+            Intent::RemoveMessage { conversation: HERE, message },
+            Intent::RemoveDuplicate { conversation: HERE, message: MessageId::from_uuid(Uuid::from_u128(5)) },
+            Intent::MarkAsRead { conversation: HERE, sequence: Sequence(1) },
+            Intent::EditUser { custom_data: data(), private_custom_data: data() },
+            Intent::ManageNotifications(vec![Notification::SendMessage]),
+            Intent::Subscribe(users()),
+            Intent::Unsubscribe(users()),
+            Intent::UnsubscribeAll,
+        ];
+        let entries = intents.into_iter().zip(1..).map(|(intent, position)| OutboxEntry {
+            token: ClientToken::from_uuid(Uuid::from_u128(position.into())),
+            position,
+            intent,
+            state: OutboxState::Queued,
+            request: RequestId::from_uuid(Uuid::from_u128(u128::from(position) << 64)),
+            attempts: 0,
+            queued_at: Timestamp(1),
+            settlement: None,
+            error: None,
+        });
+        entries.collect()
+    }
+
+    /// R-53: what an earlier version queued is found by its conversation, and what is damaged keeps no file from opening.
+    #[test]
+    fn the_migration_finds_entries_as_writing_them_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let store = Store::open(&path).unwrap();
+        store.write(entries().into_iter().map(Write::Outbox).collect()).wait().unwrap();
+        let found = store.read(|reader| reader.unsettled(Some(HERE))).unwrap();
+        assert_eq!((found.len(), store.read(|reader| reader.unsettled(None)).unwrap().len()), (12, 5));
+        assert_eq!(store.read(|reader| reader.unsettled_makings()).unwrap().len(), 1);
+        drop(store);
+
+        let migration = include_str!("../../migrations/V2__sync.sql");
+        let from = migration.find("UPDATE outbox").unwrap();
+        let fill = &migration[from..from + migration[from..].find(';').unwrap()];
+        let file = Connection::open(&path).unwrap();
+        file.execute_batch(&format!("UPDATE outbox SET conversation = NULL; {fill};")).unwrap();
+        assert!(Reader::new(&file).misplaced().unwrap().is_empty());
+        for damaged in ["", "{", "7", "[]", r#""x""#, r#"{"join_conversation":"no uuid"}"#, r#"{"send_message":{}}"#] {
+            file.execute("UPDATE outbox SET intent = ?1", [damaged]).unwrap();
+            file.execute_batch(&format!("UPDATE outbox SET conversation = NULL; {fill};")).unwrap();
+            let found: i64 = file
+                .query_row("SELECT count(*) FROM outbox WHERE conversation IS NOT NULL", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(found, 0, "{damaged}");
+        }
+    }
+
+    /// R-68: a screen reads of the outbox what is about it, whatever else waits.
+    #[test]
+    fn entries_are_found_by_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        drop(Store::open(&path).unwrap());
+        let file = Connection::open(&path).unwrap();
+        let plan = |sql: &str| -> Vec<String> {
+            let mut explain = file.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            explain.query_map([], |row| row.get("detail")).unwrap().collect::<Result<_, _>>().unwrap()
+        };
+        let about = "FROM outbox WHERE conversation IS x'00' AND state <> 3 ORDER BY position";
+        assert_eq!(plan(&format!("SELECT * {about}")), ["SEARCH outbox USING INDEX outbox_about (conversation=?)"]);
+        let about = "FROM wish WHERE conversation IS x'00' AND answer IS NULL AND kind = 0 ORDER BY number";
+        assert_eq!(plan(&format!("SELECT * {about}")), ["SEARCH wish USING INDEX wish_about (conversation=?)"]);
     }
 }

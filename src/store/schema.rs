@@ -213,7 +213,7 @@ mod tests {
             .iter()
             .map(|migration| (migration.version().into(), migration.name().to_owned(), migration.checksum()))
             .collect();
-        let (first, sync) = (15_182_970_704_350_991_029, 11_559_964_210_133_699_137);
+        let (first, sync) = (15_182_970_704_350_991_029, 3_953_273_369_889_220_651);
         assert_eq!(pinned, [(1, "first".to_owned(), first), (2, "sync".to_owned(), sync)]);
         assert_eq!(pinned.last().map(|(version, _, _)| *version), Some(SCHEMA_VERSION));
     }

@@ -20,7 +20,7 @@ pub enum Fault {
     Row,
     /// A message people read is not what its events make of it.
     Message,
-    /// A message cannot be found by its uuid.
+    /// A message cannot be found by its uuid, or an entry of the outbox by its conversation.
     Index,
     /// What is said to be held, to be missing, or to be nothing, is not so.
     Coverage,
@@ -50,7 +50,7 @@ impl Fault {
         }
     }
 
-    /// Returns whether making a conversation anew from its log puts it right.
+    /// Returns whether it is put right by making anew what follows from other rows.
     pub const fn is_rebuilt(self) -> bool {
         match self {
             Self::Row | Self::Message | Self::Index | Self::Coverage | Self::List => true,
@@ -293,6 +293,10 @@ impl Reader<'_> {
                     format!("outbox entry {} shares its request id with another", entry.token),
                 );
             }
+        }
+        for entry in self.misplaced()?.into_iter().chain(self.misplaced_wishes()?) {
+            let what = format!("outbox entry {} cannot be found by its conversation", entry.token);
+            findings.add(Fault::Index, None, what);
         }
         Ok(())
     }

@@ -5,8 +5,8 @@ use super::connections::Reader;
 use super::error::{Doing, StoreError};
 use super::intent::StoredIntent;
 use super::value::{Checksum, Columns};
-use crate::model::{ClientToken, Intent, OutboxEntry, Wish, WishAnswer, WishKind};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use crate::model::{ClientToken, ConversationId, Intent, OutboxEntry, Wish, WishAnswer, WishKind};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use std::collections::BTreeSet;
 
 /// How many wishes are kept after they were taken over, the newest, for those who wished.
@@ -18,8 +18,8 @@ pub(super) fn add(connection: &Connection, wishes: &[Wish]) -> Result<BTreeSet<C
     const DOING: &str = "store a wish";
     let mut insert = connection
         .prepare_cached(
-            "INSERT INTO wish (kind, token, wished_at, intent, answer, entry, checksum)
-             VALUES (?1, ?2, ?3, ?4, NULL, NULL, ?5)
+            "INSERT INTO wish (kind, token, wished_at, intent, conversation, answer, entry, checksum)
+             VALUES (?1, ?2, ?3, ?4, ?5, NULL, NULL, ?6)
              ON CONFLICT (token, kind) DO UPDATE SET answer = NULL, entry = NULL WHERE kind <> 0",
         )
         .doing(DOING)?;
@@ -32,6 +32,7 @@ pub(super) fn add(connection: &Connection, wishes: &[Wish]) -> Result<BTreeSet<C
                 wish.token,
                 wish.wished_at,
                 intent,
+                about(wish),
                 checksum(wish, intent.as_deref())
             ])
             .doing(DOING)?;
@@ -105,6 +106,14 @@ fn intent_column(kind: &WishKind) -> Option<String> {
     }
 }
 
+/// Returns the conversation that the entry will be about.
+fn about(wish: &Wish) -> Option<ConversationId> {
+    match &wish.kind {
+        WishKind::Submit(intent) => intent.about(wish.token),
+        WishKind::Cancel | WishKind::Retry => None,
+    }
+}
+
 fn checksum(wish: &Wish, intent: Option<&str>) -> i64 {
     Checksum::new()
         .number(kind_column(&wish.kind))
@@ -137,15 +146,17 @@ fn wish_of(row: &Row<'_>) -> Result<(u64, Wish), StoreError> {
 impl Reader<'_> {
     /// Returns the wishes that nobody has taken over yet, with the numbers of their rows, in order.
     pub fn wishes(&self) -> Result<Vec<(u64, Wish)>, StoreError> {
+        self.wishes_by(
+            "SELECT number, kind, token, wished_at, intent, checksum FROM wish INDEXED BY wish_waiting
+             WHERE answer IS NULL ORDER BY number",
+            [],
+        )
+    }
+
+    fn wishes_by(&self, sql: &str, parameters: impl Params) -> Result<Vec<(u64, Wish)>, StoreError> {
         const DOING: &str = "read wishes";
-        let mut select = self
-            .connection
-            .prepare_cached(
-                "SELECT number, kind, token, wished_at, intent, checksum FROM wish INDEXED BY wish_waiting
-                 WHERE answer IS NULL ORDER BY number",
-            )
-            .doing(DOING)?;
-        let mut rows = select.query([]).doing(DOING)?;
+        let mut select = self.connection.prepare_cached(sql).doing(DOING)?;
+        let mut rows = select.query(parameters).doing(DOING)?;
         let mut wishes = Vec::new();
         while let Some(row) = rows.next().doing(DOING)? {
             wishes.push(wish_of(row)?);
@@ -189,7 +200,43 @@ impl Reader<'_> {
 
     /// Returns the entries that waiting wishes will become, behind all that the outbox holds.
     pub fn wished_entries(&self) -> Result<Vec<OutboxEntry>, StoreError> {
-        let wishes = self.wishes()?;
+        self.as_entries(self.wishes()?)
+    }
+
+    /// Returns those of them that are about a conversation, or about the user.
+    pub(super) fn wished_about(&self, about: Option<ConversationId>) -> Result<Vec<OutboxEntry>, StoreError> {
+        self.as_entries(self.wishes_by(
+            "SELECT number, kind, token, wished_at, intent, checksum FROM wish INDEXED BY wish_about
+             WHERE conversation IS ?1 AND answer IS NULL AND kind = 0 ORDER BY number",
+            [about],
+        )?)
+    }
+
+    /// Returns those of them that make a conversation.
+    pub(super) fn wished_makings(&self) -> Result<Vec<OutboxEntry>, StoreError> {
+        self.as_entries(self.wishes_by(
+            "SELECT number, kind, token, wished_at, intent, checksum FROM wish INDEXED BY wish_making
+             WHERE answer IS NULL AND kind = 0 AND conversation = token ORDER BY number",
+            [],
+        )?)
+    }
+
+    /// Returns those of them that are not found by the conversation they are about.
+    pub(super) fn misplaced_wishes(&self) -> Result<Vec<OutboxEntry>, StoreError> {
+        const DOING: &str = "compare wishes with what they are found by";
+        let mut misplaced = Vec::new();
+        for entry in self.wished_entries()? {
+            let found_by: Option<ConversationId> = self
+                .connection
+                .prepare_cached("SELECT conversation FROM wish WHERE token = ?1 AND kind = 0")
+                .and_then(|mut select| select.query_row([entry.token], |row| row.get(0)))
+                .doing(DOING)?;
+            misplaced.extend((found_by != entry.conversation()).then_some(entry));
+        }
+        Ok(misplaced)
+    }
+
+    fn as_entries(&self, wishes: Vec<(u64, Wish)>) -> Result<Vec<OutboxEntry>, StoreError> {
         if wishes.is_empty() {
             return Ok(Vec::new());
         }

@@ -453,6 +453,8 @@ pub enum Write {
     Outbox(OutboxEntry),
     /// Forgets an entry.
     OutboxForget(ClientToken),
+    /// Makes anew by which conversation each entry of the outbox is found. Wanted by a repair and never by a core.
+    OutboxIndex,
     /// The wish of another process with this number was taken over; the core is not told of it again.
     WishAnswered(u64, WishAnswer),
 }
@@ -476,6 +478,7 @@ impl Write {
             | Self::Cover(..)
             | Self::Hole(..)
             | Self::Rebuild(..)
+            | Self::OutboxIndex
             | Self::HeadsCursor(_)
             | Self::WholeAt(_)
             | Self::ReadMark { .. }

@@ -91,8 +91,7 @@ pub(super) struct Outbox {
 }
 
 pub(super) fn lane_of(entry: &OutboxEntry) -> Lane {
-    let made = matches!(entry.intent, Intent::CreateConversation(_)).then(|| ConversationId::provisional(entry.token));
-    entry.intent.conversation().or(made).map_or(Lane::User, Lane::Conversation)
+    entry.conversation().map_or(Lane::User, Lane::Conversation)
 }
 
 const fn is_unfinished(state: OutboxState) -> bool {

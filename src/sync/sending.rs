@@ -477,6 +477,7 @@ impl Write {
             | Self::ReadMark { .. }
             | Self::History(..)
             | Self::Rebuild(..)
+            | Self::OutboxIndex
             | Self::HeadsCursor(_)
             | Self::WholeAt(_)
             | Self::Subscriptions(_)

@@ -1,7 +1,7 @@
 //! Damage is found where it is, and everything that follows from sound rows is made anew.
 
 use super::*;
-use backscroll::model::{Membership, Ranges};
+use backscroll::model::{ClientToken, Intent, Membership, OutboxEntry, OutboxState, Ranges, RequestId, Wish, WishKind};
 use backscroll::store::{Fault, Finding};
 use backscroll::sync::HoleReason;
 use rusqlite::Connection;
@@ -106,6 +106,45 @@ fn a_damaged_event_is_missing_and_fetched_again() {
         assert_sound(&store);
         assert_eq!(gaps(&store), [range(8, 8)], "{damage}");
     }
+}
+
+/// an entry of the outbox that is shown nowhere is shown again, and itself not touched.
+#[test]
+fn entries_of_the_outbox_are_found_by_their_conversation_again() {
+    let entry = OutboxEntry {
+        token: ClientToken::from_uuid(Uuid::from_u128(7)),
+        position: 1,
+        intent: Intent::SendMessage { conversation: conversation(1), text: "on its way".to_owned(), payload: None },
+        state: OutboxState::Queued,
+        request: RequestId::from_uuid(Uuid::from_u128(8)),
+        attempts: 0,
+        queued_at: Timestamp(1),
+        settlement: None,
+        error: None,
+    };
+    let (folder, store) = new_store();
+    store.write(vec![Write::Outbox(entry.clone())]).wait().unwrap();
+    let wish = Wish {
+        token: ClientToken::from_uuid(Uuid::from_u128(9)),
+        kind: WishKind::Submit(entry.intent.clone()),
+        wished_at: Timestamp(2),
+    };
+    store.wish(vec![wish]).wait().unwrap();
+    drop(store);
+    let path = folder.path().join("store.db");
+    let damage =
+        "UPDATE outbox SET conversation = x'00000000000000000000000000000002'; UPDATE wish SET conversation = NULL";
+    Connection::open(&path).unwrap().execute_batch(damage).unwrap();
+    let store = Store::open(&path).unwrap();
+    let shown = || store.read(|reader| reader.unsettled(Some(conversation(1)))).unwrap();
+    assert!(shown().is_empty());
+    let faults: Vec<Fault> = findings(&store).into_iter().map(|found| found.fault).collect();
+    assert_eq!(faults, [Fault::Index, Fault::Index]);
+    let changed = store.write(vec![Write::OutboxIndex]).wait().unwrap();
+    assert_eq!(changed.changes.len(), 2);
+    assert_sound(&store);
+    assert_eq!(shown().len(), 2);
+    assert_eq!(shown()[0], entry);
 }
 
 /// What no server will show again is left as it is, and goes on being reported.

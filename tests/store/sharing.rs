@@ -97,7 +97,7 @@ fn wishes_of_a_follower_wait_in_order_until_they_are_answered() {
     second.wish(vec![wish(2), wish(3)]).wait().unwrap();
     let waiting = first.read(|reader| reader.wishes()).unwrap();
     assert_eq!(waiting, [(1, wish(1)), (2, wish(2)), (3, wish(3))], "one wished for twice is one");
-    let shown = second.read(|reader| reader.unsettled()).unwrap();
+    let shown = second.read(|reader| reader.unsettled(Some(conversation(1)))).unwrap();
     assert!(shown.iter().all(|entry| entry.state == OutboxState::Queued) && shown.len() == 3);
     assert!(first.read(|reader| reader.outbox()).unwrap().is_empty());
 

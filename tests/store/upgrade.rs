@@ -4,6 +4,7 @@
 //! against a server of that version, and beside it what that version told of it.
 
 use super::*;
+use backscroll::model::OutboxState;
 use backscroll::store::{Item, PAGE_MAX, Reader, StoreError, Window};
 use std::fmt::Write as _;
 use std::fs;
@@ -36,7 +37,7 @@ fn told(reader: &Reader<'_>) -> Result<String, StoreError> {
             writeln!(told, "  message {at}/{revision} of {sender}: {text:?} {payload:?}").unwrap();
         }
     }
-    for entry in reader.unsettled()? {
+    for entry in reader.outbox()?.into_iter().filter(|entry| entry.state != OutboxState::Settled) {
         let (at, action, state) = (entry.position, entry.intent.action(), entry.state);
         writeln!(told, "outbox {at} {} {state:?} {}", action.name(), entry.token).unwrap();
     }

@@ -314,7 +314,9 @@ fn ask(reader: &Reader<'_>) {
     either(reader.public_conversations());
     either(reader.whole_at());
     either(reader.overview());
-    either(reader.unsettled());
+    either(reader.unsettled(Some(room())));
+    either(reader.unsettled(None));
+    either(reader.unsettled_makings());
     either(reader.changes_after(0));
 }
 

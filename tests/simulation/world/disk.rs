@@ -141,6 +141,7 @@ impl Disk {
                 Write::WishAnswered(number, answer) => self.wish_answered(number, answer, tally)?,
                 // Checked by the tests of the store; no device of the simulation follows anybody or has a clock.
                 Write::Rebuild(..)
+                | Write::OutboxIndex
                 | Write::WholeAt(_)
                 | Write::Subscriptions(_)
                 | Write::Subscribed(_)
