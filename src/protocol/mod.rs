@@ -28,6 +28,27 @@ pub enum ClientFrame {
     Rpc(ClientRpc),
 }
 
+impl ClientFrame {
+    /// Returns whether the frame carries a token of the session, which may be good once.
+    pub const fn uses_tokens(&self) -> bool {
+        match self {
+            Self::Chat(_) => false,
+            Self::Rpc(rpc) => match rpc {
+                ClientRpc::RefreshToken { .. } => true,
+                ClientRpc::Login { options, .. } => options.access_token.is_some(),
+                ClientRpc::Ping
+                | ClientRpc::GenerateOneTimeKey { .. }
+                | ClientRpc::LoginOneTimeKey { .. }
+                | ClientRpc::LoginSecondStage { .. }
+                | ClientRpc::RegisterPushToken(_)
+                | ClientRpc::UnregisterPushToken(_)
+                | ClientRpc::PushFeedback(_)
+                | ClientRpc::Unknown { .. } => false,
+            },
+        }
+    }
+}
+
 /// A frame that a server sends.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ServerFrame {

@@ -548,6 +548,11 @@ impl SavedConversation {
     }
 }
 
+/// How long after the transaction behind which it comes a frame may still be handed to a socket; later the link is given
+/// up instead. A process that was stopped in between would otherwise send what another one has taken over meanwhile:
+/// with what the system holds unacknowledged it stays well below [`Settings::quarantine`].
+pub const LEAVES_WITHIN: Duration = Duration::from_secs(10);
+
 /// What the shell lets the user choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {

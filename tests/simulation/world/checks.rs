@@ -43,15 +43,16 @@ type Logs = BTreeMap<ConversationId, Vec<Event>>;
 impl<M: Medium> World<M> {
     /// Nothing waits longer than it may.
     pub(super) fn check_patience(&mut self) -> Result<(), String> {
-        for (index, device) in self.devices.iter().enumerate() {
-            let quiet = device.link.and_then(|(_, conn)| self.conns.get(&conn)?.quiet_since);
+        let running = self.devices.iter().enumerate().filter(|(_, device)| device.process.stopped.is_none());
+        for (index, device) in running {
+            let quiet = device.process.link.and_then(|(_, conn)| self.conns.get(&conn)?.quiet_since);
             if let Some(since) = quiet {
                 let told = self.now <= since + SILENCE_MAX;
                 self.tally
                     .holds("C-4", told, || format!("device {index} believes in a peer silent since {since:?}"))?;
             }
-            for asked in device.waiting.values() {
-                if let Asked::Query(at) = asked {
+            for waiting in device.process.waiting.values() {
+                if let Asked::Query(at) = &waiting.asked {
                     // It may wait for a link first, and then for the answer.
                     let answered = self.now <= *at + 2 * REQUEST_TIMEOUT;
                     self.tally.holds("C-4", answered, || format!("device {index} asked at {at:?} in vain"))?;

@@ -4,17 +4,18 @@ use super::diagrams::Diagrams;
 use super::disk::Disk;
 use super::keeper::Keeper;
 use super::medium::Medium;
+use super::process::{Process, Waiting};
 use super::wishes::accepted_in;
 use super::{Accepted, Flavour, Packet, World};
 use backscroll::model::{
-    ClientToken, ConversationId, Credentials, Event, HistoryPolicy, Intent, OutboxEntry, OutboxState, Ranges, Secret,
+    ClientToken, ConversationId, Credentials, Event, HistoryPolicy, Intent, OutboxEntry, OutboxState, Secret,
     Sequence, SequenceRange, ServerAddress, Tokens, Uptime, UserId,
 };
 use backscroll::protocol::{RateLimit, ServerFrame};
 use backscroll::sync::{
-    Command, CommandId, Core, Input, LinkId, LinkState, Output, Refusal, Reply, Settings, Signal, Write,
+    Command, CommandId, Core, Input, LEAVES_WITHIN, LinkId, LinkState, Output, Refusal, Reply, Settings, Signal, Write,
 };
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// What a waiting command is about, as far as its answer is checked.
@@ -34,7 +35,7 @@ pub(super) enum Asked {
     Other,
 }
 
-/// A process and the file it works on.
+/// A file, and the processes that work on it.
 pub(crate) struct Device<M> {
     pub(super) user: UserId,
     /// How much history it fetches of conversations without a policy of their own.
@@ -43,38 +44,24 @@ pub(crate) struct Device<M> {
     pub(super) keeper: Option<Keeper>,
     /// Whether other processes have the file open as well.
     pub(super) is_shared: bool,
-    pub(super) core: Option<Core>,
-    pub(super) started: Duration,
-    /// When the core is next due.
-    pub(super) due: Option<Duration>,
+    /// The process that syncs; while the other one does something, that one.
+    pub(super) process: Process,
+    /// Another process with the file open that may take over, or that was taken over from.
+    pub(super) other: Option<Process>,
+    /// What the file says about whose transactions count.
+    pub(super) generation: u64,
+    /// When that changed last.
+    pub(super) taken: Duration,
     pub(super) disk: Disk,
     pub(crate) medium: M,
-    pub(super) link: Option<(LinkId, u64)>,
     /// Until when there is no network.
     pub(super) offline_until: Duration,
-    pub(super) waiting: BTreeMap<CommandId, Asked>,
-    pub(super) commands: u64,
     /// What wishes of other processes are about.
     pub(super) wished: BTreeMap<u64, Asked>,
-    pub(super) state: LinkState,
-    pub(super) spins: u32,
-    pub(super) diagrams: Diagrams,
-    /// Whether this process was given the password and the server did not refuse it.
-    pub(super) knows_password: bool,
-    /// Events this process told of.
-    pub(super) told: BTreeSet<(ConversationId, Sequence)>,
-    /// How often something kept an answer from coming: lost links, ends of the process, refusals, incomplete answers.
+    /// How often something kept an answer from coming: lost links, ends of a process, refusals, incomplete answers.
     pub(super) interruptions: u32,
     /// Which history was asked for.
     pub(super) asked: BTreeMap<ConversationId, Vec<SequenceRange>>,
-    /// Which history somebody waits for on the present link.
-    pub(super) awaited: BTreeMap<ConversationId, Ranges>,
-    /// Which conversations were looked through for something uncertain on the present link.
-    pub(super) searched: BTreeSet<ConversationId>,
-    /// Until when it must be silent after it was told to slow down.
-    pub(super) slow_until: Duration,
-    /// The link on which a refresh is under way.
-    pub(super) refreshing: Option<LinkId>,
     /// The own read marks that it sent.
     pub(super) marks: BTreeMap<ConversationId, i64>,
 }
@@ -88,10 +75,19 @@ impl<M> Device<M> {
 
     /// Nothing is going to happen by itself any more.
     pub(super) fn is_calm(&self) -> bool {
-        self.state == LinkState::Live
+        self.process.state == LinkState::Live
             && self.disk.unfinished().next().is_none()
             && self.disk.waiting_wishes().next().is_none()
-            && !self.waiting.values().any(|asked| matches!(asked, Asked::Fetch(..)))
+            && !self.process.waiting.values().any(|waiting| matches!(waiting.asked, Asked::Fetch(..)))
+            && self.process.stopped.is_none()
+            && self.other.as_ref().is_none_or(|other| other.core.is_none())
+    }
+
+    /// What comes with the end of a link, whoever ended it.
+    pub(super) fn link_lost(&mut self) {
+        self.interruptions += 1;
+        self.process.refreshing = None;
+        self.process.forget_awaited();
     }
 }
 
@@ -99,35 +95,27 @@ impl<M: Medium> World<M> {
     pub(super) fn add_device(&mut self, user: UserId) {
         let index = self.devices.len();
         let policy = if self.policies { Self::a_policy(&mut self.rng) } else { HistoryPolicy::Everything };
+        let keeper = (self.rng.u32(0..4) == 0).then(Keeper::default);
+        let is_shared = self.rng.u32(0..3) == 0;
+        let other = (is_shared && self.fate.bool()).then(|| Process::new(1));
         self.devices.push(Device {
             user,
             policy,
-            keeper: (self.rng.u32(0..4) == 0).then(Keeper::default),
-            is_shared: self.rng.u32(0..3) == 0,
-            core: None,
-            started: Duration::ZERO,
-            due: None,
+            keeper,
+            is_shared,
+            process: Process::new(0),
+            other,
+            generation: 0,
+            taken: Duration::ZERO,
             disk: Disk::default(),
             medium: M::new(self.rng.u64(..)),
-            link: None,
             offline_until: Duration::ZERO,
-            waiting: BTreeMap::new(),
-            commands: 0,
             wished: BTreeMap::new(),
-            state: LinkState::default(),
-            spins: 0,
-            diagrams: Diagrams::default(),
-            knows_password: false,
-            told: BTreeSet::new(),
             interruptions: 0,
             asked: BTreeMap::new(),
-            awaited: BTreeMap::new(),
-            searched: BTreeSet::new(),
-            slow_until: Duration::ZERO,
-            refreshing: None,
             marks: BTreeMap::new(),
         });
-        self.post(self.now + Duration::from_millis(index as u64), Packet::Start(index));
+        self.post(self.now + Duration::from_millis(index as u64), Packet::Start(index, 0));
     }
 
     fn settings(&self, history: HistoryPolicy) -> Settings {
@@ -136,23 +124,32 @@ impl<M: Medium> World<M> {
         Settings { rate, quarantine, history, ..Settings::default() }
     }
 
+    /// A process begins, where none works on the file.
     pub(super) fn start(&mut self, index: usize) -> Result<(), String> {
-        let settings = self.settings(self.devices[index].policy);
-        let seed = self.rng.u64(..);
         let device = &mut self.devices[index];
         device.medium.reopen(&device.disk)?;
-        device.started = self.now;
-        device.state = LinkState::default();
-        device.slow_until = Duration::ZERO;
-        device.knows_password = false;
-        device.told.clear();
+        device.process.told.clear();
+        self.begin(index)
+    }
+
+    /// A process begins to sync with what the file holds.
+    pub(super) fn begin(&mut self, index: usize) -> Result<(), String> {
+        let settings = self.settings(self.devices[index].policy);
+        let seed = self.rng.u64(..);
+        self.hold(index);
+        let device = &mut self.devices[index];
         let mut saved = device.disk.saved_state();
         if let Some(keeper) = &device.keeper {
             keeper.give_back(&mut saved);
         }
         let may_resume = saved.session.as_ref().is_some_and(|session| session.tokens.is_some());
-        device.diagrams = Diagrams::begin(&saved);
-        device.core = Some(Core::restore(saved, settings, seed, Uptime::default()));
+        let process = &mut device.process;
+        process.started = self.now;
+        process.state = LinkState::default();
+        process.slow_until = Duration::ZERO;
+        process.knows_password = false;
+        process.diagrams = Diagrams::begin(&saved);
+        process.core = Some(Core::restore(saved, settings, seed, Uptime::default()));
         self.ask_deadline(index);
         self.take_wishes(index)?;
         if may_resume { Ok(()) } else { self.log_in(index, self.devices[index].user) }
@@ -165,46 +162,60 @@ impl<M: Medium> World<M> {
         let server = ServerAddress { url: "wss://example.org/platform".to_owned(), extra_root: None };
         let is_owner = who == self.devices[index].user;
         let asked = if is_owner { Asked::LogIn } else { Asked::LogInAsAnother };
-        self.devices[index].knows_password |= asked == Asked::LogIn;
+        self.devices[index].process.knows_password |= asked == Asked::LogIn;
         self.command(index, Command::LogIn { credentials, server }, asked)
     }
 
     pub(super) fn kill(&mut self, index: usize) {
+        let number = self.devices[index].process.number;
         if self.trace {
-            println!("{:?} device {index} killed", self.now);
+            println!("{:?} device {index}: process {number} killed", self.now);
         }
         self.end_process(index);
+        self.devices[index].process.lives = false;
+        self.is_succeeded(index);
         // Mostly it is started again at once; what was under way may also have long been decided by then.
         let longest_ms = if self.rng.u32(0..6) == 0 { 300_000 } else { 5_000 };
         let at = self.now + Duration::from_millis(self.rng.u64(0..longest_ms));
-        self.post(at, Packet::Start(index));
+        self.post(at, Packet::Start(index, number));
     }
 
-    fn end_process(&mut self, index: usize) {
-        if let Some((_, conn)) = self.devices[index].link.take() {
+    /// A process that had died is started again: it syncs if no other does.
+    pub(super) fn start_again(&mut self, index: usize, number: usize) -> Result<(), String> {
+        let device = &mut self.devices[index];
+        if device.process.number == number {
+            device.process.lives = true;
+            return self.start(index);
+        }
+        if let Some(other) = &mut device.other {
+            *other = Process::new(number);
+        }
+        Ok(())
+    }
+
+    pub(super) fn end_process(&mut self, index: usize) {
+        if let Some((_, conn)) = self.devices[index].process.link.take() {
             self.sever(conn);
         }
         let device = &mut self.devices[index];
-        device.core = None;
-        device.due = None;
-        device.waiting.clear();
-        device.state = LinkState::default();
-        device.interruptions += 1;
-        device.refreshing = None;
-        device.forget_awaited();
+        device.link_lost();
+        device.process.core = None;
+        device.process.due = None;
+        device.process.waiting.clear();
+        device.process.state = LinkState::default();
     }
 
     pub(super) fn command(&mut self, index: usize, command: Command, asked: Asked) -> Result<(), String> {
         let device = &mut self.devices[index];
-        if device.core.is_none() {
+        if device.process.core.is_none() || device.process.is_stopped() {
             return Ok(());
         }
-        if let (Asked::Fetch(conversation, range), true) = (asked, device.link.is_some()) {
-            device.awaited.entry(conversation).or_default().insert(range);
+        if let (Asked::Fetch(conversation, range), true) = (asked, device.process.link.is_some()) {
+            device.process.awaited.entry(conversation).or_default().insert(range);
         }
-        device.commands += 1;
-        let id = CommandId(device.commands);
-        device.waiting.insert(id, asked);
+        device.process.commands += 1;
+        let id = CommandId(device.process.commands);
+        device.process.waiting.insert(id, Waiting { asked, command: command.clone() });
         self.give(index, Input::Command(id, command))
     }
 
@@ -215,39 +226,65 @@ impl<M: Medium> World<M> {
             println!("{:?} device {index} <- {}", self.now, brief(&format!("{input:?}")));
         }
         let device = &mut self.devices[index];
-        let Some(core) = device.core.as_mut() else { return Ok(()) };
-        device.diagrams.see_input(&input, &mut self.tally);
-        let mut outputs = VecDeque::from(core.handle(now, input));
+        let running = device.process.core.as_mut().filter(|_| device.process.stopped.is_none());
+        let Some(core) = running else { return Ok(()) };
+        device.process.diagrams.see_input(&input, &mut self.tally);
+        let outputs = VecDeque::from(core.handle(now, input));
         self.ask_deadline(index);
-        while let Some(output) = outputs.pop_front() {
+        self.perform(index, outputs, self.now)
+    }
+
+    /// Performs what a core wants, as far as its process lives and runs. What leaves was `decided` then.
+    pub(super) fn perform(
+        &mut self,
+        index: usize,
+        mut outputs: VecDeque<Output>,
+        decided: Duration,
+    ) -> Result<(), String> {
+        let (mut lost, mut has_stored) = (None, false);
+        while !outputs.is_empty() {
             if self.strikes("kill", self.faults.kill) {
                 self.kill(index);
                 return Ok(());
             }
+            if self.stops(index, &mut outputs, decided, has_stored) {
+                return Ok(());
+            }
+            let Some(output) = outputs.pop_front() else { break };
             if self.trace {
                 println!("{:?} device {index} -> {}", self.now, brief(&format!("{output:?}")));
             }
-            self.devices[index].diagrams.see_output(&output, &mut self.tally);
+            self.devices[index].process.diagrams.see_output(&output, &mut self.tally);
             match output {
                 Output::Write(writes) => {
                     if !self.commit(index, writes)? {
                         return Ok(());
                     }
+                    has_stored = true;
                 }
                 Output::Dial(link, _) => self.dial(index, link)?,
                 Output::HangUp(link) => self.hang_up(index, link)?,
-                Output::Send(link, frame) => self.send(index, link, frame)?,
+                Output::Send(..) if self.now > decided + LEAVES_WITHIN => {
+                    lost = lost.or(self.withhold(index));
+                }
+                Output::Send(_, frame) if frame.uses_tokens() && !self.devices[index].is_current() => {
+                    // The shell asks the file first.
+                    self.tally.strike("tokens of a former holder withheld");
+                    return self.gives_up(index);
+                }
+                Output::Send(link, frame) => self.send(index, link, frame, decided)?,
                 Output::Load(load) => {
+                    let now = self.uptime(index);
                     let device = &mut self.devices[index];
                     let found = device.disk.message(load.conversation, load.message);
-                    let core = device.core.as_mut().expect("it lives");
+                    let core = device.process.core.as_mut().expect("it lives");
                     outputs.extend(core.handle(now, Input::Loaded(load.token, found)));
                 }
                 Output::Answer(id, reply) => self.answered(index, id, reply)?,
                 Output::Signal(signal) => self.told(index, signal)?,
             }
         }
-        Ok(())
+        lost.map_or(Ok(()), |lost| self.give(index, lost))
     }
 
     /// Gives a core a frame of a link that it has given up: nothing may follow from it.
@@ -255,7 +292,7 @@ impl<M: Medium> World<M> {
         // Whatever is due by now happens before, so that it is not taken for the frame's doing.
         self.give(index, Input::DeadlinePassed)?;
         let now = self.uptime(index);
-        let Some(core) = self.devices[index].core.as_mut() else { return Ok(()) };
+        let Some(core) = self.devices[index].process.core.as_mut() else { return Ok(()) };
         self.tally.strike("frame of a dead link heard");
         let outputs = core.handle(now, Input::Frame(link, frame));
         self.tally.holds("C-5", outputs.is_empty(), || format!("of a dead link came {outputs:?}"))
@@ -263,6 +300,11 @@ impl<M: Medium> World<M> {
 
     /// Stores a transaction, unless the disk or the process fails. Returns whether the process goes on.
     fn commit(&mut self, index: usize, mut writes: Vec<Write>) -> Result<bool, String> {
+        if !self.devices[index].is_current() {
+            self.tally.strike("transaction of a former holder refused");
+            self.gives_up(index)?;
+            return Ok(false);
+        }
         let fails = self.strikes("failed commit", self.faults.commit);
         let dies = !fails && self.strikes("death in a commit", self.faults.torn_commit);
         self.keep_tokens(index, &mut writes, fails || dies);
@@ -315,11 +357,9 @@ impl<M: Medium> World<M> {
 
     fn hang_up(&mut self, index: usize, link: LinkId) -> Result<(), String> {
         let device = &mut self.devices[index];
-        let open = device.link.take().filter(|(current, _)| *current == link);
+        let open = device.process.link.take().filter(|(current, _)| *current == link);
         self.tally.holds("C-5", open.is_some(), || "hung up what was not open".to_owned())?;
-        device.interruptions += 1;
-        device.refreshing = None;
-        device.forget_awaited();
+        device.link_lost();
         if let Some((_, conn)) = open {
             self.sever(conn);
         }
@@ -328,19 +368,20 @@ impl<M: Medium> World<M> {
 
     fn answered(&mut self, index: usize, id: CommandId, reply: Result<Reply, Refusal>) -> Result<(), String> {
         let device = &mut self.devices[index];
-        let Some(asked) = device.waiting.remove(&id) else {
+        let Some(Waiting { asked, .. }) = device.process.waiting.remove(&id) else {
             return Err(format!("command {id:?} was answered twice"));
         };
         match (asked, reply) {
             // Refused for now, a password that worked before is still one.
-            (Asked::LogIn, Err(Refusal::Login { code })) => device.knows_password &= !matches!(code, 401 | 404 | 701),
-            (Asked::LogOut, _) => device.knows_password = false,
+            (Asked::LogIn, Err(Refusal::Login { code })) => device.process.knows_password &= !matches!(code, 401 | 404 | 701),
+            (Asked::LogOut, _) => device.process.knows_password = false,
             (Asked::LogInAsAnother, reply) => {
                 let refused = matches!(reply, Err(Refusal::OtherUser { .. }));
                 self.tally.holds("C-3", refused, || "another user logged in to this store".to_owned())?;
             }
             (_, Ok(Reply::Accepted(entry))) => {
-                let stored = device.disk.outbox.contains_key(&entry.token);
+                // What one left behind, another may have gone on with.
+                let stored = !device.is_current() || device.disk.outbox.contains_key(&entry.token);
                 self.tally.holds("D-3", stored, || "accepted before it was stored".to_owned())?;
                 self.accepted(index, &entry, asked);
             }
@@ -364,7 +405,8 @@ impl<M: Medium> World<M> {
             None => {
                 if let Intent::SendMessage { conversation, .. } = entry.intent {
                     // Stored by a process that did not live to say so, it has its place among others from then.
-                    let in_order = !matches!(asked, Asked::Retry | Asked::Edit(_));
+                    let in_order =
+                        self.devices[index].is_current() && !matches!(asked, Asked::Retry | Asked::Edit(_));
                     self.accepted.push(Accepted { device: index, conversation, token: entry.token, in_order });
                 }
             }
@@ -374,8 +416,8 @@ impl<M: Medium> World<M> {
     fn told(&mut self, index: usize, signal: Signal) -> Result<(), String> {
         match signal {
             Signal::Link(state) => {
-                self.devices[index].state = state;
-                if self.devices[index].state.is_signed_out() {
+                self.devices[index].process.state = state;
+                if self.devices[index].process.state.is_signed_out() {
                     let at = self.now + Duration::from_secs(1);
                     self.post(at, Packet::LogIn(index));
                 }
@@ -396,12 +438,14 @@ impl<M: Medium> World<M> {
         let held = held.and_then(|held| held.events.get(&event.sequence));
         let stored = held == Some(event);
         self.tally.holds("D-5", stored, || "an event was shown before it was stored".to_owned())?;
-        let is_new = device.told.insert((event.conversation, event.sequence));
+        let is_new = device.process.told.insert((event.conversation, event.sequence));
         self.tally.holds("L-12", is_new, || format!("{} was told twice", event.sequence))
     }
 
     fn told_entry(&mut self, index: usize, entry: &OutboxEntry, cancelled: bool) -> Result<(), String> {
-        let stored = if cancelled {
+        let stored = if !self.devices[index].is_current() {
+            true
+        } else if cancelled {
             self.cancelled.contains(&entry.token)
         } else {
             self.devices[index].disk.outbox.get(&entry.token) == Some(entry)

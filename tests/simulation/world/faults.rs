@@ -11,6 +11,10 @@ pub(crate) struct Faults {
     pub(crate) silence: u32,
     /// A process is killed, between any two outputs.
     pub(crate) kill: u32,
+    /// A process is stopped between any two outputs, where there is another one, and goes on later.
+    pub(crate) stop: u32,
+    /// The lease is taken over, at each action at a device with two processes.
+    pub(crate) take_over: u32,
     /// A commit fails.
     pub(crate) commit: u32,
     /// A process dies in a commit, which is then there as a whole or not at all.
@@ -57,6 +61,9 @@ impl Faults {
             cut: one(60),
             silence: one(15),
             kill: one(20),
+            // Only where there are two processes, and then always.
+            stop: 20,
+            take_over: 100,
             commit: one(20),
             torn_commit: one(20),
             refuse_dial: one(500),

@@ -15,6 +15,7 @@ pub(crate) mod medium;
 mod network;
 mod outsiders;
 mod policies;
+mod process;
 mod server;
 pub(crate) mod tally;
 mod users;
@@ -67,9 +68,18 @@ enum Packet {
     ToClient(u64, ServerFrame),
     Noise(u64),
     Closed(u64),
-    /// A refused dial, or the end of a process that never had a connection.
-    Refused(usize, LinkId),
-    Start(usize),
+    /// A refused dial of one of the processes of a device.
+    Refused(usize, usize, LinkId),
+    /// A process that had died is started.
+    Start(usize, usize),
+    /// A process finds the lock of one that died free.
+    Succeeds(usize, usize),
+    /// The other process takes the lease.
+    TakesOver(usize),
+    /// A process sees that the lease is another's.
+    Notices(usize, usize),
+    /// A stopped process goes on.
+    Wakes(usize, usize),
     /// Somebody at the device types the password again.
     LogIn(usize),
     /// The process that syncs notices what others want.
@@ -95,6 +105,8 @@ pub(crate) struct World<M> {
     pub(crate) steps: u64,
     pub(crate) now: Duration,
     rng: Rng,
+    /// Chooses what befalls devices with two processes, so that worlds without any stay what they were.
+    fate: Rng,
     hub: Hub<Memory>,
     accounts: Accounts,
     /// How far the server's time of day is from the truth, in seconds.
@@ -160,6 +172,7 @@ impl<M: Medium> World<M> {
             edits: Vec::new(),
             accepted_edits: Vec::new(),
             outlived: BTreeMap::new(),
+            fate: Rng::with_seed(!seed),
             rng,
             trace,
         };
@@ -204,7 +217,7 @@ impl<M: Medium> World<M> {
                 let stuck: Vec<_> = self
                     .devices
                     .iter()
-                    .map(|d| (d.user, d.state.clone(), d.disk.unfinished().collect::<Vec<_>>(), &d.waiting))
+                    .map(|d| (d.user, d.process.state.clone(), d.disk.unfinished().collect::<Vec<_>>(), &d.process.waiting))
                     .collect();
                 let stuck = || format!("not at rest after two quiet hours: {stuck:?}");
                 return self.tally.holds("L-8", false, stuck);
@@ -239,29 +252,29 @@ impl<M: Medium> World<M> {
     }
 
     fn uptime(&self, device: usize) -> Uptime {
-        Uptime::from_duration(self.now - self.devices[device].started)
+        Uptime::from_duration(self.now - self.devices[device].process.started)
     }
 
     /// Asks a core when it is next due: after everything that may have changed the answer.
     fn ask_deadline(&mut self, device: usize) {
         let device = &mut self.devices[device];
-        let deadline = device.core.as_ref().and_then(backscroll::sync::Core::deadline);
-        device.due = deadline.map(|at| device.started + at.as_duration());
+        let deadline = device.process.core.as_ref().and_then(backscroll::sync::Core::deadline);
+        device.process.due = deadline.map(|at| device.process.started + at.as_duration());
     }
 
     /// The next thing happens: a packet arrives, or a deadline passes.
     fn step(&mut self) -> Result<(), String> {
         self.steps += 1;
-        let due = self.devices.iter().enumerate().filter_map(|(index, device)| Some((device.due?, index))).min();
+        let processes = self.devices.iter().enumerate().flat_map(|(index, device)| {
+            [Some(&device.process), device.other.as_ref()].into_iter().flatten().map(move |process| (index, process))
+        });
+        let due = processes
+            .filter_map(|(index, process)| Some((process.wakes_for_deadline()?, index, process.number)))
+            .min();
         let packet = self.packets.first_key_value().map(|(key, _)| *key);
         match (due, packet) {
-            (Some((at, device)), key) if key.is_none_or(|(arrives, _)| at < arrives) => {
-                self.devices[device].spins = if at > self.now { 0 } else { self.devices[device].spins + 1 };
-                let spins = self.devices[device].spins > SPINS_MAX;
-                let spinning = || "a core asks for the same deadline over and over".to_owned();
-                self.tally.holds("O-8", !spins, spinning)?;
-                self.now = self.now.max(at);
-                self.give(device, Input::DeadlinePassed)?;
+            (Some((at, device, process)), key) if key.is_none_or(|(arrives, _)| at < arrives) => {
+                self.as_process(device, process, |world| world.deadline_passed(at, device))?;
             }
             (_, Some(key)) => {
                 self.now = self.now.max(key.0);
@@ -270,6 +283,17 @@ impl<M: Medium> World<M> {
             }
             (_, None) => return Err("nothing will ever happen again".to_owned()),
         }
+        self.check_noticed()?;
         self.check_patience()
+    }
+
+    fn deadline_passed(&mut self, at: Duration, device: usize) -> Result<(), String> {
+        let process = &mut self.devices[device].process;
+        process.spins = if at > self.now { 0 } else { process.spins + 1 };
+        let spins = process.spins > SPINS_MAX;
+        let spinning = || "a core asks for the same deadline over and over".to_owned();
+        self.tally.holds("O-8", !spins, spinning)?;
+        self.now = self.now.max(at);
+        self.give(device, Input::DeadlinePassed)
     }
 }

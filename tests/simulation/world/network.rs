@@ -14,6 +14,8 @@ use std::time::Duration;
 /// A connection, as the network sees it.
 pub(super) struct Conn {
     pub(super) device: usize,
+    /// Which of the processes there.
+    pub(super) process: usize,
     pub(super) link: LinkId,
     /// Whether the client's end still listens.
     pub(super) heard: bool,
@@ -26,22 +28,51 @@ pub(super) struct Conn {
 }
 
 impl<M: Medium> World<M> {
+    /// Something comes for a process, or for the server. While the process is stopped, the system keeps it.
     pub(super) fn arrive(&mut self, packet: Packet) -> Result<(), String> {
+        let conn = match &packet {
+            Packet::Connected(conn) | Packet::Noise(conn) | Packet::Closed(conn) | Packet::ToClient(conn, _) => {
+                self.conns.get(conn)
+            }
+            _ => None,
+        };
+        let whose = match &packet {
+            Packet::Refused(device, process, _)
+            | Packet::Wakes(device, process)
+            | Packet::Notices(device, process) => Some((*device, *process)),
+            _ => conn.map(|conn| (conn.device, conn.process)),
+        };
+        let Some((device, process)) = whose else { return self.happen(packet) };
+        match self.stopped_until(device, process) {
+            Some(until) if !matches!(packet, Packet::Wakes(..)) => {
+                self.post(until, packet);
+                Ok(())
+            }
+            _ => self.as_process(device, process, |world| world.happen(packet)),
+        }
+    }
+
+    fn happen(&mut self, packet: Packet) -> Result<(), String> {
         match packet {
             Packet::ToServer(conn, frame) => {
                 self.serve(conn, frame);
                 Ok(())
             }
-            Packet::Start(device) => self.start(device),
-            Packet::LogIn(device) if self.devices[device].state.is_signed_out() => {
+            Packet::Start(device, process) => self.start_again(device, process),
+            Packet::Succeeds(device, process) => self.succeeds(device, process),
+            Packet::TakesOver(device) => self.take_over(device),
+            Packet::Notices(device, _) => self.gives_up(device),
+            Packet::Wakes(device, _) => self.wakes(device),
+            Packet::Wished(device) | Packet::LogIn(device) if self.devices[device].process.is_stopped() => Ok(()),
+            Packet::LogIn(device) if self.devices[device].process.state.is_signed_out() => {
                 self.log_in(device, self.devices[device].user)
             }
             Packet::LogIn(_) => Ok(()),
             Packet::Wished(device) => self.take_wishes(device),
             Packet::Act => self.act(),
-            Packet::Refused(device, link) => {
-                if self.devices[device].link.is_some_and(|(current, _)| current == link) {
-                    self.devices[device].link = None;
+            Packet::Refused(device, _, link) => {
+                if self.devices[device].process.link.is_some_and(|(current, _)| current == link) {
+                    self.devices[device].process.link = None;
                     return self.give(device, Input::Disconnected(link));
                 }
                 Ok(())
@@ -63,18 +94,16 @@ impl<M: Medium> World<M> {
         let Some(known) = self.conns.get_mut(&conn).filter(|conn| conn.heard) else { return Ok(()) };
         known.heard = false;
         let (device, link) = (known.device, known.link);
-        if self.devices[device].link.is_some_and(|(_, current)| current == conn) {
-            self.devices[device].link = None;
+        if self.devices[device].process.link.is_some_and(|(_, current)| current == conn) {
+            self.devices[device].process.link = None;
         }
-        self.devices[device].interruptions += 1;
-        self.devices[device].refreshing = None;
-        self.devices[device].forget_awaited();
+        self.devices[device].link_lost();
         self.give(device, Input::Disconnected(link))
     }
 
     /// The network is gone for everybody.
     pub(super) fn lose_every_link(&mut self) -> Result<(), String> {
-        let open: Vec<u64> = self.devices.iter().filter_map(|device| device.link.map(|(_, conn)| conn)).collect();
+        let open: Vec<u64> = self.devices.iter().filter_map(|device| device.process.link.map(|(_, conn)| conn)).collect();
         for conn in open {
             self.sever(conn);
             self.close(conn)?;
@@ -85,7 +114,7 @@ impl<M: Medium> World<M> {
     fn deliver(&mut self, conn: u64, frame: ServerFrame) -> Result<(), String> {
         let Some(known) = self.conns.get(&conn) else { return Ok(()) };
         let (device, link) = (known.device, known.link);
-        if self.devices[device].link.is_none_or(|(_, current)| current != conn) {
+        if self.devices[device].process.link.is_none_or(|(_, current)| current != conn) {
             return if self.chance(self.faults.ghost) { self.haunt(device, link, frame) } else { Ok(()) };
         }
         if !known.heard || known.silent {
@@ -112,10 +141,10 @@ impl<M: Medium> World<M> {
             ServerFrame::Rpc(_) => None,
         };
         self.mind(device, &frame);
-        let lives = self.devices[device].started;
+        let lives = self.devices[device].process.started;
         self.give(device, Input::Frame(link, frame))?;
         match live {
-            Some(event) if self.devices[device].core.is_some() && self.devices[device].started == lives => {
+            Some(event) if self.devices[device].process.runs_since(lives) => {
                 self.check_shown_at_once(device, &event)
             }
             _ => Ok(()),
@@ -130,11 +159,11 @@ impl<M: Medium> World<M> {
                 if let Push::Error { error, .. } = &chat.push {
                     device.interruptions += 1;
                     if chat.request.is_some() && error.code.class() == ErrorClass::TooFast {
-                        device.slow_until = self.now + Duration::from_secs(1);
+                        device.process.slow_until = self.now + Duration::from_secs(1);
                     }
                 }
             }
-            ServerFrame::Rpc(ServerRpc::Refreshed(_) | ServerRpc::RefreshFailed { .. }) => device.refreshing = None,
+            ServerFrame::Rpc(ServerRpc::Refreshed(_) | ServerRpc::RefreshFailed { .. }) => device.process.refreshing = None,
             ServerFrame::Rpc(_) => {}
         }
     }
@@ -166,20 +195,21 @@ impl<M: Medium> World<M> {
 
     pub(super) fn dial(&mut self, index: usize, link: LinkId) -> Result<(), String> {
         let device = &self.devices[index];
-        self.tally.holds("C-5", device.link.is_none(), || "dialled while a link is open".to_owned())?;
+        self.tally.holds("C-5", device.process.link.is_none(), || "dialled while a link is open".to_owned())?;
         let has_tokens = device.tokens().is_some();
         let nobody = || "dialled with nobody to log in as".to_owned();
-        self.tally.holds("C-3", has_tokens || device.knows_password, nobody)?;
+        self.tally.holds("C-3", has_tokens || device.process.knows_password, nobody)?;
         self.serial += 1;
         let conn = self.serial;
-        self.devices[index].link = Some((link, conn));
+        let process = self.devices[index].process.number;
+        self.devices[index].process.link = Some((link, conn));
         let at = self.now + self.latency();
         if self.strikes("no network for minutes", self.faults.offline) {
             let longest_s = self.rng.u64(30..240);
             self.devices[index].offline_until = self.now + Duration::from_secs(longest_s);
         }
         if self.now < self.devices[index].offline_until || self.strikes("refused dial", self.faults.refuse_dial) {
-            self.post(at, Packet::Refused(index, link));
+            self.post(at, Packet::Refused(index, process, link));
             return Ok(());
         }
         let is_mute = self.strikes("peer that never greets", self.faults.mute);
@@ -187,6 +217,7 @@ impl<M: Medium> World<M> {
             conn,
             Conn {
                 device: index,
+                process,
                 link,
                 heard: true,
                 silent: false,
@@ -206,9 +237,18 @@ impl<M: Medium> World<M> {
         Ok(())
     }
 
-    pub(super) fn send(&mut self, index: usize, link: LinkId, frame: ClientFrame) -> Result<(), String> {
-        let Some((current, conn)) = self.devices[index].link else { return Ok(()) };
+    pub(super) fn send(
+        &mut self,
+        index: usize,
+        link: LinkId,
+        frame: ClientFrame,
+        decided: Duration,
+    ) -> Result<(), String> {
+        let Some((current, conn)) = self.devices[index].process.link else { return Ok(()) };
         self.tally.holds("C-5", current == link, || "sent on another link".to_owned())?;
+        if changes_something(&frame) {
+            self.check_leaving(index, decided)?;
+        }
         self.check_sent(index, link, &frame)?;
         let at = self.now + self.latency();
         if let Some(known) = self.conns.get_mut(&conn).filter(|conn| !conn.silent) {
@@ -225,6 +265,8 @@ impl<M: Medium> World<M> {
     /// What must be true of everything that leaves a device.
     fn check_sent(&mut self, index: usize, link: LinkId, frame: &ClientFrame) -> Result<(), String> {
         let (device, tally) = (&mut self.devices[index], &mut self.tally);
+        // What one left behind, another may have gone on with.
+        let is_current = device.is_current();
         let chat = match frame {
             ClientFrame::Chat(chat) => chat,
             ClientFrame::Rpc(rpc) => {
@@ -238,7 +280,7 @@ impl<M: Medium> World<M> {
                     }
                     ClientRpc::RefreshToken { refresh, .. } => {
                         tally.holds("C-1", Some(refresh) == tokens.map(|tokens| &tokens.refresh), not_stored)?;
-                        let alone = device.refreshing.replace(link) != Some(link);
+                        let alone = device.process.refreshing.replace(link) != Some(link);
                         tally.holds("C-2", alone, || "two refreshes at once".to_owned())?;
                     }
                     _ => {}
@@ -246,12 +288,12 @@ impl<M: Medium> World<M> {
                 return Ok(());
             }
         };
-        let is_calm = self.now >= device.slow_until;
+        let is_calm = self.now >= device.process.slow_until;
         tally.holds("O-8", is_calm, || "a request left though the server said to slow down".to_owned())?;
         match &chat.body {
             Request::SendMessage { .. } => {
                 let mut entries = device.disk.outbox.values();
-                let stored = entries.any(|entry| entry.request == chat.request && entry.state == OutboxState::Sending);
+                let stored = !is_current || entries.any(|entry| entry.request == chat.request && entry.state == OutboxState::Sending);
                 tally.holds("O-1", stored, || "a message left before that was stored".to_owned())?;
             }
             Request::EditMessage { conversation, message, .. } | Request::RemoveMessage { conversation, message } => {
@@ -259,7 +301,7 @@ impl<M: Medium> World<M> {
                 let made_up = || format!("{message} was never given by the server");
                 tally.holds("O-5", known.is_some(), made_up)?;
             }
-            Request::MarkAsRead { conversation, sequence } => {
+            Request::MarkAsRead { conversation, sequence } if is_current => {
                 let before = device.marks.insert(*conversation, *sequence);
                 let rises = before.is_none_or(|before| before <= *sequence);
                 tally.holds("O-6", rises, || format!("a mark fell to {sequence}"))?;
@@ -271,7 +313,7 @@ impl<M: Medium> World<M> {
                 let at = |number: i64| Sequence(u32::try_from(number).unwrap_or(u32::MAX));
                 let range = SequenceRange::new(at(*from), at(*to));
                 device.asked.entry(*conversation).or_default().extend(range);
-                if let Some(range) = range {
+                if let Some(range) = range.filter(|_| is_current) {
                     self.check_wanted(index, *conversation, range)?;
                 }
             }
@@ -285,6 +327,12 @@ impl<M: Medium> World<M> {
         Ok(())
     }
 
+    /// Returns the keys of what is on its way to the server on a connection, in order.
+    fn on_its_way(&self, conn: u64) -> Vec<(Duration, u64)> {
+        let mine = |packet: &Packet| matches!(packet, Packet::ToServer(of, _) if *of == conn);
+        self.packets.iter().filter(|(_, packet)| mine(packet)).map(|(key, _)| *key).collect()
+    }
+
     /// A connection is over for the client. What is on its way to it is lost; what is on its way to the server is
     /// lost or comes late.
     pub(super) fn sever(&mut self, conn: u64) {
@@ -292,11 +340,8 @@ impl<M: Medium> World<M> {
         let was_silent = known.silent;
         known.silent = true;
         known.quiet_since = None;
-        let mine = |packet: &Packet| matches!(packet, Packet::ToServer(of, _) if *of == conn);
-        let keys: Vec<(Duration, u64)> =
-            self.packets.iter().filter(|(_, packet)| mine(packet)).map(|(key, _)| *key).collect();
         let mut last = self.now;
-        for key in keys {
+        for key in self.on_its_way(conn) {
             let packet = self.packets.remove(&key).expect("just seen");
             if was_silent || self.rng.bool() {
                 self.tally.strike("lost frame");
@@ -305,6 +350,15 @@ impl<M: Medium> World<M> {
             last = last.max(self.now + Duration::from_millis(self.rng.u64(0..=self.faults.late_ms)));
             self.tally.strike("late frame of a dead link");
             self.post(last, packet);
+        }
+    }
+
+    /// The system of a stopped process has trouble to get rid of what that handed to it.
+    pub(super) fn hold_back(&mut self, conn: u64, until: Duration) {
+        for key in self.on_its_way(conn) {
+            let packet = self.packets.remove(&key).expect("just seen");
+            self.tally.strike("frame of a stopped process held back");
+            self.post(until.max(key.0), packet);
         }
     }
 
@@ -322,5 +376,25 @@ impl<M: Medium> World<M> {
             let at = known.last_down;
             self.post(at, Packet::ToClient(conn, frame));
         }
+    }
+}
+
+/// Whether a frame asks for something that may be there twice then, or undo what came later.
+fn changes_something(frame: &ClientFrame) -> bool {
+    match frame {
+        ClientFrame::Rpc(_) => false,
+        ClientFrame::Chat(chat) => !matches!(
+            chat.body,
+            Request::GetConversation(_)
+                | Request::GetConversations(_)
+                | Request::GetPublicConversations
+                | Request::GetUser(_)
+                | Request::GetUsers(_)
+                | Request::GetSubscriptions
+                | Request::HeadsSince { .. }
+                | Request::RetransmitEvents { .. }
+                | Request::Typing(_)
+                | Request::SetStatus { .. }
+        ),
     }
 }

@@ -20,14 +20,8 @@ impl<M> Device<M> {
         let may_be = |entry: &&OutboxEntry| matches!(entry.state, OutboxState::Sending | OutboxState::Uncertain);
         let mut entries = self.disk.outbox.values().filter(may_be);
         if entries.any(|entry| entry.intent.conversation() == Some(conversation)) {
-            self.searched.insert(conversation);
+            self.process.searched.insert(conversation);
         }
-    }
-
-    /// What was waited for on a link that is gone is not waited for any more.
-    pub(super) fn forget_awaited(&mut self) {
-        self.awaited.clear();
-        self.searched.clear();
     }
 }
 
@@ -69,8 +63,8 @@ impl<M: Medium> World<M> {
         let device = &self.devices[index];
         let wanted = device.disk.conversations.get(&id).and_then(|held| device.wanted(held));
         let is_wanted = wanted.is_some_and(|wanted| wanted.intersection(range) == Some(range));
-        let is_awaited = device.awaited.get(&id).is_some_and(|awaited| awaited.contains_range(range));
-        let is_searched = device.searched.contains(&id);
+        let is_awaited = device.process.awaited.get(&id).is_some_and(|awaited| awaited.contains_range(range));
+        let is_searched = device.process.searched.contains(&id);
         if !is_wanted && is_awaited {
             self.tally.arrow("History", "not wanted", "fetched");
         } else if !is_wanted && is_searched {

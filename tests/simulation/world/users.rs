@@ -26,6 +26,9 @@ impl<M: Medium> World<M> {
             return Ok(());
         }
         let index = self.rng.usize(0..self.devices.len());
+        if self.devices[index].other.is_some() && self.fate.u32(0..1_000) < self.faults.take_over {
+            self.take_over(index)?;
+        }
         let device = &self.devices[index];
         let rooms: Vec<ConversationId> = device
             .disk
@@ -80,7 +83,9 @@ impl<M: Medium> World<M> {
             _ => Asked::Other,
         };
         let device = &self.devices[index];
-        if device.is_shared && device.disk.session.is_some() && self.rng.bool() {
+        // Nobody asks anything of a process that is stopped.
+        let has_session = device.disk.session.is_some();
+        if device.is_shared && has_session && (self.rng.bool() || device.process.is_stopped()) {
             return self.wish(index, command, asked);
         }
         self.command(index, command, asked)

@@ -3,13 +3,11 @@
 
 use super::device::Asked;
 use super::medium::Medium;
+use super::process::NOTICED_MS;
 use super::{EPOCH, Packet, World};
 use backscroll::model::{ClientToken, Timestamp, Wish, WishAnswer, WishKind};
 use backscroll::sync::{Command, Input, Write};
 use std::time::Duration;
-
-/// The longest until the process that syncs notices what another one committed.
-const NOTICED_MS: u64 = 100;
 
 impl<M: Medium> World<M> {
     /// Lets another process than the one that syncs want something, if it may: it is durable at once, whether anybody
