@@ -241,7 +241,7 @@ impl<M: Medium> World<M> {
         mut outputs: VecDeque<Output>,
         decided: Duration,
     ) -> Result<(), String> {
-        let (mut lost, mut has_stored) = (None, false);
+        let (mut broken, mut has_stored) = (None, false);
         while !outputs.is_empty() {
             if self.strikes("kill", self.faults.kill) {
                 self.kill(index);
@@ -264,9 +264,7 @@ impl<M: Medium> World<M> {
                 }
                 Output::Dial(link, _) => self.dial(index, link)?,
                 Output::HangUp(link) => self.hang_up(index, link)?,
-                Output::Send(..) if self.now > decided + LEAVES_WITHIN => {
-                    lost = lost.or(self.withhold(index));
-                }
+                Output::Send(link, _) if self.now > decided + LEAVES_WITHIN => broken = Some(link),
                 Output::Send(_, frame) if frame.uses_tokens() && !self.devices[index].is_current() => {
                     // The shell asks the file first.
                     self.tally.strike("tokens of a former holder withheld");
@@ -284,7 +282,7 @@ impl<M: Medium> World<M> {
                 Output::Signal(signal) => self.told(index, signal)?,
             }
         }
-        lost.map_or(Ok(()), |lost| self.give(index, lost))
+        broken.map_or(Ok(()), |link| self.withhold(index, link))
     }
 
     /// Gives a core a frame of a link that it has given up: nothing may follow from it.

@@ -198,7 +198,9 @@ impl<M: Medium> World<M> {
         self.tally.holds("C-5", device.process.link.is_none(), || "dialled while a link is open".to_owned())?;
         let has_tokens = device.tokens().is_some();
         let nobody = || "dialled with nobody to log in as".to_owned();
-        self.tally.holds("C-3", has_tokens || device.process.knows_password, nobody)?;
+        // One that was stopped may not know yet that another process logged out.
+        let has_somebody = has_tokens || device.process.knows_password || !device.is_current();
+        self.tally.holds("C-3", has_somebody, nobody)?;
         self.serial += 1;
         let conn = self.serial;
         let process = self.devices[index].process.number;

@@ -338,12 +338,13 @@ impl<M: Medium> World<M> {
         Ok(())
     }
 
-    /// The link of a process ended at its own end: what was to leave had waited too long.
-    pub(super) fn withhold(&mut self, index: usize) -> Option<Input> {
-        let (link, conn) = self.devices[index].process.link.take()?;
+    /// The link ends here: what was to leave on it has waited too long.
+    pub(super) fn withhold(&mut self, index: usize, link: LinkId) -> Result<(), String> {
         self.tally.strike("frame withheld as too old");
+        let process = &mut self.devices[index].process;
+        let Some((_, conn)) = process.link.take_if(|(current, _)| *current == link) else { return Ok(()) };
         self.sever(conn);
         self.devices[index].link_lost();
-        Some(Input::Disconnected(link))
+        self.give(index, Input::Disconnected(link))
     }
 }
