@@ -15,12 +15,12 @@ use super::sending::Ending;
 use super::shift::{Call, Calls, Stop};
 use super::transport::{Dialer, Link, TransportError};
 use crate::error::Error;
-use crate::model::{ServerAddress, Timestamp};
+use crate::model::{ServerAddress, Timestamp, Uptime};
 use crate::protocol::ClientFrame;
 use crate::store::{Role, StoreError};
 use crate::sync::{
-    Command, CommandId, Core, Input, LinkId, LinkState, Load, Output, Refusal, Reply, SavedState, Settings, Signal,
-    Write,
+    Command, CommandId, Core, Input, LEAVES_WITHIN, LinkId, LinkState, Load, Output, Refusal, Reply, SavedState,
+    Settings, Signal, Write,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -265,8 +265,12 @@ impl<'a> Driver<'a> {
         }
         let link_turns = outputs.iter().any(|output| matches!(output, Output::Signal(Signal::Link(_))));
         writes.extend(self.note_whole(link_turns));
+        let until = self.clock.uptime().after(LEAVES_WITHIN);
         if !writes.is_empty() {
             self.store(writes).await?;
+        } else if outputs.iter().any(|output| matches!(output, Output::Send(_, frame) if frame.uses_tokens())) {
+            // Whoever took over may have used them up. A transaction of nothing asks whether somebody has.
+            self.store.write(writes).await?;
         }
         for output in outputs {
             match output {
@@ -274,7 +278,7 @@ impl<'a> Driver<'a> {
                 Output::Write(_) => {}
                 Output::Dial(link, server) => self.dial(link, server),
                 Output::HangUp(link) => self.hang_up(link).await,
-                Output::Send(link, frame) => self.send(link, frame),
+                Output::Send(link, frame) => self.send(link, frame, until),
                 Output::Load(load) => self.load(load).await?,
                 Output::Answer(command, answer) => self.answer(command, answer),
                 Output::Signal(signal) => self.signal(signal),
@@ -325,7 +329,7 @@ impl<'a> Driver<'a> {
                 Err(fault) => return self.report_lost(link, fault),
             },
         };
-        self.link = Some(Link::dial(link, dialer, self.reports.reporter()));
+        self.link = Some(Link::dial(link, dialer, self.clock, self.reports.reporter()));
     }
 
     async fn hang_up(&mut self, link: LinkId) {
@@ -334,9 +338,9 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn send(&mut self, link: LinkId, frame: ClientFrame) {
+    fn send(&mut self, link: LinkId, frame: ClientFrame, until: Uptime) {
         let Some(current) = self.link.as_ref().filter(|current| current.id() == link) else { return };
-        if let Err(fault) = current.send(frame) {
+        if let Err(fault) = current.send(frame, until) {
             self.report_lost(link, fault);
         }
     }

@@ -15,6 +15,7 @@ mod echo;
 mod events;
 mod follower;
 mod history;
+mod leaving;
 mod listeners;
 mod message;
 mod messenger;

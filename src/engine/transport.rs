@@ -2,8 +2,10 @@
 //!
 //! One task a link: it dials, reads, decodes, encodes and writes. It knows nothing of what frames mean.
 
+use super::clock::Clock;
+use super::leaving::{Limit, Timely};
 use super::reports::{Report, Reporter};
-use crate::model::ServerAddress;
+use crate::model::{ServerAddress, Uptime};
 use crate::protocol::{ClientFrame, DecodeError, FRAME_BYTES_MAX, decode_server, encode_client};
 use crate::sync::{Input, LinkId};
 use futures_util::{SinkExt, StreamExt};
@@ -33,6 +35,11 @@ const BUFFER_BYTES: usize = 4 << 10;
 /// Frames waiting to be written. The core paces requests far below; a queue this long is a peer that
 /// does not read.
 const OUTGOING_FRAMES_MAX: usize = 1_024;
+
+/// How long the system goes on sending what the peer does not acknowledge. The core gives up a silent link as soon; this
+/// holds as well while the process is stopped.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(15);
 
 /// Why there is no link to the server.
 #[derive(Debug, thiserror::Error)]
@@ -118,15 +125,15 @@ impl Dialer {
         Ok(Self { address, extra_root: server.extra_root.as_ref().map(PathBuf::from), tls: OnceLock::new() })
     }
 
-    async fn dial(&self) -> Result<Socket, TransportError> {
+    async fn dial(&self, limit: Limit) -> Result<Socket, TransportError> {
         let host = &self.address.host;
-        match tokio::time::timeout(DIAL_TIMEOUT, self.connect()).await {
+        match tokio::time::timeout(DIAL_TIMEOUT, self.connect(limit)).await {
             Ok(outcome) => outcome,
             Err(_elapsed) => Err(TransportError::TimedOut { host: host.clone() }),
         }
     }
 
-    async fn connect(&self) -> Result<Socket, TransportError> {
+    async fn connect(&self, limit: Limit) -> Result<Socket, TransportError> {
         let address = &self.address;
         let refused = |source| TransportError::Connect { host: address.host.clone(), source };
         let tcp = TcpStream::connect((address.name.as_str(), address.port)).await.map_err(refused)?;
@@ -134,15 +141,18 @@ impl Dialer {
         // A link is only ever given up, and nothing of it may arrive afterwards: what the system
         // still holds for sending is thrown away on close, and the peer gets a reset.
         tcp.set_zero_linger().map_err(refused)?;
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        socket2::SockRef::from(&tcp).set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX)).map_err(refused)?;
         if address.plain {
             if !tcp.peer_addr().map_err(refused)?.ip().is_loopback() {
                 return Err(TransportError::Plain { url: address.url.clone() });
             }
-            return Ok(Socket::Plain(Box::new(self.upgrade(tcp).await?)));
+            return Ok(Socket::Plain(Box::new(self.upgrade(Timely { tcp, limit }).await?)));
         }
         let name = ServerName::try_from(address.name.clone())
             .map_err(|_| TransportError::Address { url: address.url.clone() })?;
-        let tls = TlsConnector::from(self.tls_config().await?).connect(name, tcp).await.map_err(refused)?;
+        let tls =
+            TlsConnector::from(self.tls_config().await?).connect(name, Timely { tcp, limit }).await.map_err(refused)?;
         Ok(Socket::Tls(Box::new(self.upgrade(tls).await?)))
     }
 
@@ -244,25 +254,28 @@ impl Address {
 }
 
 enum Socket {
-    Plain(Box<WebSocketStream<TcpStream>>),
-    Tls(Box<WebSocketStream<tokio_rustls::client::TlsStream<TcpStream>>>),
+    Plain(Box<WebSocketStream<Timely>>),
+    Tls(Box<WebSocketStream<tokio_rustls::client::TlsStream<Timely>>>),
 }
+
+/// A frame, and until when it may leave.
+type Outgoing = (ClientFrame, Uptime);
 
 /// One connection, from the moment it is asked for.
 #[derive(Debug)]
 pub(crate) struct Link {
     id: LinkId,
-    outgoing: mpsc::Sender<ClientFrame>,
+    outgoing: mpsc::Sender<Outgoing>,
     task: JoinHandle<()>,
 }
 
 impl Link {
     /// Begins to open a connection and returns at once. What waits for the driver is bounded: while that is busy,
     /// nothing is read from the socket.
-    pub(crate) fn dial(id: LinkId, dialer: Arc<Dialer>, reporter: Reporter) -> Self {
+    pub(crate) fn dial(id: LinkId, dialer: Arc<Dialer>, clock: Clock, reporter: Reporter) -> Self {
         let (outgoing, frames) = mpsc::channel(OUTGOING_FRAMES_MAX);
         let task = tokio::spawn(async move {
-            let ending = run(id, &dialer, frames, &reporter).await;
+            let ending = run(id, &dialer, Limit::new(clock), frames, &reporter).await;
             // Nobody listens any more only when the engine is closing.
             reporter.say(Report::Lost(id, ending), 0).await;
         });
@@ -274,13 +287,14 @@ impl Link {
         self.id
     }
 
-    /// Queues a frame; on a socket that is gone it is dropped without a word.
+    /// Queues a frame; on a socket that is gone it is dropped without a word. One that has not left by `until` ends the
+    /// link instead.
     ///
     /// # Errors
     ///
     /// [`TransportError::Stuck`] when the queue is full.
-    pub(crate) fn send(&self, frame: ClientFrame) -> Result<(), TransportError> {
-        match self.outgoing.try_send(frame) {
+    pub(crate) fn send(&self, frame: ClientFrame, until: Uptime) -> Result<(), TransportError> {
+        match self.outgoing.try_send((frame, until)) {
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
             Err(mpsc::error::TrySendError::Full(_)) => Err(TransportError::Stuck),
         }
@@ -300,10 +314,16 @@ impl Drop for Link {
     }
 }
 
-async fn run(id: LinkId, dialer: &Dialer, frames: mpsc::Receiver<ClientFrame>, reporter: &Reporter) -> TransportError {
-    match dialer.dial().await {
-        Ok(Socket::Plain(socket)) => converse(id, *socket, &dialer.address, frames, reporter).await,
-        Ok(Socket::Tls(socket)) => converse(id, *socket, &dialer.address, frames, reporter).await,
+async fn run(
+    id: LinkId,
+    dialer: &Dialer,
+    limit: Limit,
+    frames: mpsc::Receiver<Outgoing>,
+    reporter: &Reporter,
+) -> TransportError {
+    match dialer.dial(limit.clone()).await {
+        Ok(Socket::Plain(socket)) => converse(id, *socket, &dialer.address, &limit, frames, reporter).await,
+        Ok(Socket::Tls(socket)) => converse(id, *socket, &dialer.address, &limit, frames, reporter).await,
         Err(error) => error,
     }
 }
@@ -312,7 +332,8 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     id: LinkId,
     socket: WebSocketStream<S>,
     address: &Address,
-    mut frames: mpsc::Receiver<ClientFrame>,
+    limit: &Limit,
+    mut frames: mpsc::Receiver<Outgoing>,
     reporter: &Reporter,
 ) -> TransportError {
     let (mut sink, mut stream) = socket.split();
@@ -343,12 +364,15 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     };
     // Reading must go on while writing waits: two ends that both wait for the other to read never stop.
     let write = async {
-        while let Some(frame) = frames.recv().await {
+        while let Some((frame, until)) = frames.recv().await {
+            // The first is the oldest: what leaves with it may not leave later.
+            limit.set(until);
             sink.feed(text_of(&frame)).await?;
-            while let Ok(frame) = frames.try_recv() {
+            while let Ok((frame, _)) = frames.try_recv() {
                 sink.feed(text_of(&frame)).await?;
             }
             sink.flush().await?;
+            limit.lift();
         }
         Ok(())
     };
@@ -411,6 +435,9 @@ mod tests {
         assert!(matches!(Dialer::new(&server("ws://192.0.2.1:1"), true), Err(TransportError::Plain { .. })));
     }
 
+    /// Late enough for any test.
+    const LATER: Uptime = Uptime::from_duration(Duration::MAX);
+
     /// Opens a link to a peer that does as told.
     async fn link_to<F: Future<Output = ()> + Send + 'static>(
         peer: impl FnOnce(WebSocketStream<TcpStream>) -> F + Send + 'static,
@@ -423,7 +450,7 @@ mod tests {
         });
         let told = Reports::new();
         let dialer = Arc::new(Dialer::new(&server(&url), true).unwrap());
-        (Link::dial(LinkId(7), dialer, told.reporter()), told, peer)
+        (Link::dial(LinkId(7), dialer, Clock::start(), told.reporter()), told, peer)
     }
 
     #[tokio::test]
@@ -437,7 +464,7 @@ mod tests {
             socket.close(None).await.unwrap();
         })
         .await;
-        link.send(ClientFrame::Rpc(ClientRpc::Ping)).unwrap();
+        link.send(ClientFrame::Rpc(ClientRpc::Ping), LATER).unwrap();
         assert!(matches!(told.next().await, Report::Input(Input::Connected(LinkId(7)))));
         let pong = ServerFrame::Rpc(ServerRpc::Pong);
         assert!(matches!(told.next().await, Report::Input(Input::Frame(LinkId(7), frame)) if frame == pong));
@@ -448,7 +475,21 @@ mod tests {
         assert!(told.try_next().is_none());
         peer.await.unwrap();
         // The socket is gone: dropped without a word.
-        link.send(ClientFrame::Rpc(ClientRpc::Ping)).unwrap();
+        link.send(ClientFrame::Rpc(ClientRpc::Ping), LATER).unwrap();
+    }
+
+    /// R-46, O-1: a process that was stopped before its frames left does not send them when it goes on.
+    #[tokio::test]
+    async fn what_has_waited_too_long_does_not_leave_and_ends_the_link() {
+        let (link, mut told, peer) = link_to(|mut socket| async move {
+            let came = socket.next().await;
+            assert!(matches!(came, None | Some(Err(_))), "{came:?}");
+        })
+        .await;
+        assert!(matches!(told.next().await, Report::Input(Input::Connected(_))));
+        link.send(ClientFrame::Rpc(ClientRpc::Ping), Uptime::default()).unwrap();
+        assert!(matches!(told.next().await, Report::Lost(LinkId(7), TransportError::WebSocket { .. })));
+        peer.await.unwrap();
     }
 
     #[tokio::test]

@@ -388,9 +388,13 @@ impl Desk {
         Ok(())
     }
 
-    /// Looks what other processes did, and for a lock that became free.
+    /// Looks what other processes did, and then for a lock that became free.
     fn look(&mut self) -> Result<(), StoreError> {
-        self.look_for_the_lock()?;
+        self.look_for_changes()?;
+        self.look_for_the_lock()
+    }
+
+    fn look_for_changes(&mut self) -> Result<(), StoreError> {
         let version = self
             .connection
             .prepare_cached("PRAGMA data_version")
@@ -406,11 +410,15 @@ impl Desk {
             Some(_) => {}
             None => {
                 let role = Role::Following { holder: row.holder };
-                self.standing.send_if_modified(|standing| {
+                let has_changed = self.standing.send_if_modified(|standing| {
                     let changed = standing.role != role;
                     standing.role = role;
                     changed
                 });
+                if has_changed {
+                    // Whoever took over may still have to find the lock free.
+                    self.looks_to_wait = LOOKS_AFTER_LOSS;
+                }
             }
         }
         if number > self.number {
@@ -430,9 +438,12 @@ impl Desk {
             Some(tenure) => tenure.lock = Lock::try_take(&self.path)?,
             None => {
                 if let Some(lock) = Lock::try_take(&self.path)? {
-                    // The holder is gone. That the row has not changed since is what the first transaction checks.
-                    let generation = lease::generation(&self.connection)?;
-                    self.begin_tenure(Some(lock), generation, false);
+                    // The holder is gone, or took over and has not found the lock free yet. Then it writes until the
+                    // generation is another, so that has to be before anything is read for the new core.
+                    let transaction = begin(&self.connection)?;
+                    let generation = lease::take(&transaction)?;
+                    transaction.commit().doing("take the lease")?;
+                    self.begin_tenure(Some(lock), generation, true);
                 }
             }
         }
@@ -538,6 +549,27 @@ mod tests {
         desk.connection.pragma_update_and_check(None, "max_page_count", 1_000_000, |_| Ok(())).unwrap();
         assert_eq!(desk.write(&page(200)).unwrap().number, 2);
         assert!(Reader::new(&desk.connection).verify().unwrap().iter().all(|found| found.fault == Fault::Coverage));
+    }
+
+    /// a third process that finds the lock free, before the one that took over does, shares no generation with it.
+    #[test]
+    fn whoever_finds_the_lock_free_is_the_only_one_whose_transactions_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = OpenOptions::new(folder.path().join("store.db"));
+        let open = || Desk::open(&options, true).unwrap();
+        let (mut holder, mut winner, mut third) = (open(), open(), open());
+        assert_eq!(holder.write(&page(1)).unwrap().number, 1);
+        winner.take_over().unwrap();
+        third.look().unwrap();
+        holder.look().unwrap();
+        assert!(holder.tenure.is_none());
+        third.look().unwrap();
+        assert!(third.tenure.is_none(), "whoever took over is let go first");
+        third.looks_to_wait = 0;
+        third.look().unwrap();
+        assert!(third.tenure.is_some());
+        assert!(matches!(winner.write(&page(2)), Err(StoreError::LeaseLost { .. })));
+        assert_eq!(third.write(&page(2)).unwrap().number, 2);
     }
 
     /// D-3: that every commit waits for the disk is seen on the connection itself.

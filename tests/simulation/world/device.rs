@@ -8,8 +8,8 @@ use super::process::{Process, Waiting};
 use super::wishes::accepted_in;
 use super::{Accepted, Flavour, Packet, World};
 use backscroll::model::{
-    ClientToken, ConversationId, Credentials, Event, HistoryPolicy, Intent, OutboxEntry, OutboxState, Secret,
-    Sequence, SequenceRange, ServerAddress, Tokens, Uptime, UserId,
+    ClientToken, ConversationId, Credentials, Event, HistoryPolicy, Intent, OutboxEntry, OutboxState, Secret, Sequence,
+    SequenceRange, ServerAddress, Tokens, Uptime, UserId,
 };
 use backscroll::protocol::{RateLimit, ServerFrame};
 use backscroll::sync::{
@@ -371,7 +371,9 @@ impl<M: Medium> World<M> {
         };
         match (asked, reply) {
             // Refused for now, a password that worked before is still one.
-            (Asked::LogIn, Err(Refusal::Login { code })) => device.process.knows_password &= !matches!(code, 401 | 404 | 701),
+            (Asked::LogIn, Err(Refusal::Login { code })) => {
+                device.process.knows_password &= !matches!(code, 401 | 404 | 701)
+            }
             (Asked::LogOut, _) => device.process.knows_password = false,
             (Asked::LogInAsAnother, reply) => {
                 let refused = matches!(reply, Err(Refusal::OtherUser { .. }));
@@ -403,8 +405,7 @@ impl<M: Medium> World<M> {
             None => {
                 if let Intent::SendMessage { conversation, .. } = entry.intent {
                     // Stored by a process that did not live to say so, it has its place among others from then.
-                    let in_order =
-                        self.devices[index].is_current() && !matches!(asked, Asked::Retry | Asked::Edit(_));
+                    let in_order = self.devices[index].is_current() && !matches!(asked, Asked::Retry | Asked::Edit(_));
                     self.accepted.push(Accepted { device: index, conversation, token: entry.token, in_order });
                 }
             }

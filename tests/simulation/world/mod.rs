@@ -217,7 +217,9 @@ impl<M: Medium> World<M> {
                 let stuck: Vec<_> = self
                     .devices
                     .iter()
-                    .map(|d| (d.user, d.process.state.clone(), d.disk.unfinished().collect::<Vec<_>>(), &d.process.waiting))
+                    .map(|d| {
+                        (d.user, d.process.state.clone(), d.disk.unfinished().collect::<Vec<_>>(), &d.process.waiting)
+                    })
                     .collect();
                 let stuck = || format!("not at rest after two quiet hours: {stuck:?}");
                 return self.tally.holds("L-8", false, stuck);
@@ -268,9 +270,8 @@ impl<M: Medium> World<M> {
         let processes = self.devices.iter().enumerate().flat_map(|(index, device)| {
             [Some(&device.process), device.other.as_ref()].into_iter().flatten().map(move |process| (index, process))
         });
-        let due = processes
-            .filter_map(|(index, process)| Some((process.wakes_for_deadline()?, index, process.number)))
-            .min();
+        let due =
+            processes.filter_map(|(index, process)| Some((process.wakes_for_deadline()?, index, process.number))).min();
         let packet = self.packets.first_key_value().map(|(key, _)| *key);
         match (due, packet) {
             (Some((at, device, process)), key) if key.is_none_or(|(arrives, _)| at < arrives) => {

@@ -37,9 +37,9 @@ impl<M: Medium> World<M> {
             _ => None,
         };
         let whose = match &packet {
-            Packet::Refused(device, process, _)
-            | Packet::Wakes(device, process)
-            | Packet::Notices(device, process) => Some((*device, *process)),
+            Packet::Refused(device, process, _) | Packet::Wakes(device, process) | Packet::Notices(device, process) => {
+                Some((*device, *process))
+            }
             _ => conn.map(|conn| (conn.device, conn.process)),
         };
         let Some((device, process)) = whose else { return self.happen(packet) };
@@ -103,7 +103,8 @@ impl<M: Medium> World<M> {
 
     /// The network is gone for everybody.
     pub(super) fn lose_every_link(&mut self) -> Result<(), String> {
-        let open: Vec<u64> = self.devices.iter().filter_map(|device| device.process.link.map(|(_, conn)| conn)).collect();
+        let open: Vec<u64> =
+            self.devices.iter().filter_map(|device| device.process.link.map(|(_, conn)| conn)).collect();
         for conn in open {
             self.sever(conn);
             self.close(conn)?;
@@ -144,9 +145,7 @@ impl<M: Medium> World<M> {
         let lives = self.devices[device].process.started;
         self.give(device, Input::Frame(link, frame))?;
         match live {
-            Some(event) if self.devices[device].process.runs_since(lives) => {
-                self.check_shown_at_once(device, &event)
-            }
+            Some(event) if self.devices[device].process.runs_since(lives) => self.check_shown_at_once(device, &event),
             _ => Ok(()),
         }
     }
@@ -163,7 +162,9 @@ impl<M: Medium> World<M> {
                     }
                 }
             }
-            ServerFrame::Rpc(ServerRpc::Refreshed(_) | ServerRpc::RefreshFailed { .. }) => device.process.refreshing = None,
+            ServerFrame::Rpc(ServerRpc::Refreshed(_) | ServerRpc::RefreshFailed { .. }) => {
+                device.process.refreshing = None
+            }
             ServerFrame::Rpc(_) => {}
         }
     }
@@ -295,7 +296,8 @@ impl<M: Medium> World<M> {
         match &chat.body {
             Request::SendMessage { .. } => {
                 let mut entries = device.disk.outbox.values();
-                let stored = !is_current || entries.any(|entry| entry.request == chat.request && entry.state == OutboxState::Sending);
+                let stored = !is_current
+                    || entries.any(|entry| entry.request == chat.request && entry.state == OutboxState::Sending);
                 tally.holds("O-1", stored, || "a message left before that was stored".to_owned())?;
             }
             Request::EditMessage { conversation, message, .. } | Request::RemoveMessage { conversation, message } => {
