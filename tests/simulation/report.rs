@@ -59,6 +59,7 @@ const FAULTS: &[&str] = &[
     "torn frame",
     "frame left out of an answer",
     "kill",
+    "kill behind a frame",
     "failed commit",
     "death in a commit",
     "server restart",

@@ -11,12 +11,18 @@ use backscroll::model::{
     ClientToken, ConversationId, Credentials, Event, HistoryPolicy, Intent, OutboxEntry, OutboxState, Secret, Sequence,
     SequenceRange, ServerAddress, Tokens, Uptime, UserId,
 };
-use backscroll::protocol::{RateLimit, ServerFrame};
+use backscroll::protocol::{ClientFrame, RateLimit, Request, ServerFrame};
 use backscroll::sync::{
     Command, CommandId, Core, Input, LEAVES_WITHIN, LinkId, LinkState, Output, Refusal, Reply, Settings, Signal, Write,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+
+/// So many times likelier a process is killed right behind a frame that may double.
+const KILLS_AFTER_SENDING: u32 = 4;
+
+/// The longest a frame of a killed process is still under way, or in the hands of the server.
+const LATE_OF_THE_DEAD_MS: u64 = 45_000;
 
 /// What a waiting command is about, as far as its answer is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +177,10 @@ impl<M: Medium> World<M> {
         if self.trace {
             println!("{:?} device {index}: process {number} killed", self.now);
         }
+        let is_late = self.fate.bool();
+        if let Some((_, conn)) = self.devices[index].process.link.take_if(|_| is_late) {
+            self.sever_within(conn, LATE_OF_THE_DEAD_MS);
+        }
         self.end_process(index);
         self.devices[index].process.lives = false;
         self.is_succeeded(index);
@@ -270,7 +280,16 @@ impl<M: Medium> World<M> {
                     self.tally.strike("tokens of a former holder withheld");
                     return self.gives_up(index);
                 }
-                Output::Send(link, frame) => self.send(index, link, frame, decided)?,
+                Output::Send(link, frame) => {
+                    // Where it matters most: what left is under way.
+                    let may_double = matches!(&frame, ClientFrame::Chat(chat) if may_double(&chat.body));
+                    self.send(index, link, frame, decided)?;
+                    if may_double && self.fate.u32(0..1_000) < KILLS_AFTER_SENDING * self.faults.kill {
+                        self.tally.strike("kill behind a frame");
+                        self.kill(index);
+                        return Ok(());
+                    }
+                }
                 Output::Load(load) => {
                     let now = self.uptime(index);
                     let device = &mut self.devices[index];
@@ -456,6 +475,11 @@ impl<M: Medium> World<M> {
     pub(super) fn was_cancelled(&self, token: ClientToken) -> bool {
         self.cancelled.contains(&token)
     }
+}
+
+/// Whether a server that does as often as it is asked has something twice then.
+const fn may_double(request: &Request) -> bool {
+    matches!(request, Request::SendMessage { .. } | Request::CreateConversation(_))
 }
 
 const fn forgotten_by(write: &Write) -> Option<ClientToken> {

@@ -340,6 +340,11 @@ impl<M: Medium> World<M> {
     /// A connection is over for the client. What is on its way to it is lost; what is on its way to the server is
     /// lost or comes late.
     pub(super) fn sever(&mut self, conn: u64) {
+        self.sever_within(conn, self.faults.late_ms);
+    }
+
+    /// The same, where what comes late comes within so many milliseconds.
+    pub(super) fn sever_within(&mut self, conn: u64, late_ms: u64) {
         let Some(known) = self.conns.get_mut(&conn) else { return };
         let was_silent = known.silent;
         known.silent = true;
@@ -351,7 +356,7 @@ impl<M: Medium> World<M> {
                 self.tally.strike("lost frame");
                 continue;
             }
-            last = last.max(self.now + Duration::from_millis(self.rng.u64(0..=self.faults.late_ms)));
+            last = last.max(self.now + Duration::from_millis(self.rng.u64(0..=late_ms)));
             self.tally.strike("late frame of a dead link");
             self.post(last, packet);
         }
