@@ -79,7 +79,7 @@ fn run_all(flavour: Flavour, seeds: u64) -> (Total, Vec<String>) {
     })
 }
 
-/// every invariant of the table in `report.rs`, under every fault of it.
+/// every invariant of the table in `report.rs`, under every fault of it.
 #[test]
 fn no_world_loses_doubles_or_leaves_a_hole() {
     let seeds = number("SEEDS").unwrap_or(SEEDS);
