@@ -568,6 +568,7 @@ mod tests {
         third.looks_to_wait = 0;
         third.look().unwrap();
         assert!(third.tenure.is_some());
+        assert!(matches!(winner.write(&[]), Err(StoreError::LeaseLost { .. })), "a transaction of nothing asks");
         assert!(matches!(winner.write(&page(2)), Err(StoreError::LeaseLost { .. })));
         assert_eq!(third.write(&page(2)).unwrap().number, 2);
     }

@@ -183,7 +183,7 @@ impl<M: Medium> World<M> {
         }
         self.end_process(index);
         self.devices[index].process.lives = false;
-        self.is_succeeded(index);
+        self.leave_to_another(index);
         // Mostly it is started again at once; what was under way may also have long been decided by then.
         let longest_ms = if self.rng.u32(0..6) == 0 { 300_000 } else { 5_000 };
         let at = self.now + Duration::from_millis(self.rng.u64(0..longest_ms));

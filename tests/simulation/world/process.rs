@@ -2,11 +2,14 @@
 //!
 //! ```text
 //!             takes over, or succeeds one that died
-//!   follows ───────────────────────────────────────▶ holds ◀──────▶ stopped
-//!      ▲  ▲                                            │ another takes over │
-//!      │  └──────────── noticed, or refused ─────── outdated ◀──▶ stopped ◀─┘
-//!      └─────────────── started again ────────────── dead, from any of them
+//!   follows ───────────────────────────────────────▶ holds ◀────▶ stopped
+//!    ▲   ▲                                             │             │  another takes over
+//!    │   │                                             ▼             ▼
+//!    │   └──── notices, or is refused a transaction ─ outdated ◀─── stopped
+//!    └──────── is started again, and somebody syncs ─ dead, from all that run
 //! ```
+//!
+//! Whose transactions count is decided here as the store decides it; the store itself has tests of its own.
 
 use super::device::{Asked, Device};
 use super::diagrams::Diagrams;
@@ -246,18 +249,17 @@ impl<M: Medium> World<M> {
         self.begin(index)
     }
 
-    /// The holder died, and whoever follows finds its lock free. Returns whether there is anybody.
-    pub(super) fn is_succeeded(&mut self, index: usize) -> bool {
+    /// The holder died, and whoever follows, if anybody does, will find its lock free.
+    pub(super) fn leave_to_another(&mut self, index: usize) {
         let device = &mut self.devices[index];
         if !device.is_current() || !device.other.as_ref().is_some_and(Process::follows) {
-            return false;
+            return;
         }
         device.change_places();
         let number = device.process.number;
         self.tally.strike("succession to a dead holder");
         let at = self.now + Duration::from_millis(self.fate.u64(0..NOTICED_MS));
         self.post(at, Packet::Succeeds(index, number));
-        true
     }
 
     /// Whoever found the lock free syncs, unless the one that died was quicker to come back.
