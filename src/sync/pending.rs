@@ -33,6 +33,31 @@ pub(super) enum Purpose {
     Fact(ClientToken),
 }
 
+/// What requests under way are counted by.
+#[derive(Clone, Copy)]
+enum Sort {
+    Heads,
+    History,
+    OwnUser,
+    Outbox,
+    Other,
+}
+
+/// How many sorts there are.
+const SORTS: usize = 5;
+
+impl Purpose {
+    const fn sort(&self) -> Sort {
+        match self {
+            Self::Heads(_) | Self::HeadsSince(_) => Sort::Heads,
+            Self::Range(_) => Sort::History,
+            Self::OwnUser => Sort::OwnUser,
+            Self::Outbox(_) => Sort::Outbox,
+            Self::Users(_) | Self::List(_) | Self::Subscriptions | Self::Volatile(_) | Self::Fact(_) => Sort::Other,
+        }
+    }
+}
+
 /// An answer of one frame a conversation, in any order.
 #[derive(Clone, Debug)]
 pub(super) struct Heads {
@@ -201,11 +226,15 @@ pub(super) struct Request {
 pub(super) struct Pending {
     requests: BTreeMap<RequestId, Request>,
     deadlines: BTreeSet<(Uptime, RequestId)>,
+    /// How many of each sort there are: every frame asks.
+    counts: [usize; SORTS],
 }
 
 impl Pending {
     pub(super) fn insert(&mut self, id: RequestId, purpose: Purpose, deadline: Uptime) {
+        self.remove(id);
         self.deadlines.insert((deadline, id));
+        self.counts[purpose.sort() as usize] += 1;
         self.requests.insert(id, Request { purpose, deadline });
     }
 
@@ -216,6 +245,7 @@ impl Pending {
     pub(super) fn remove(&mut self, id: RequestId) -> Option<Purpose> {
         let request = self.requests.remove(&id)?;
         self.deadlines.remove(&(request.deadline, id));
+        self.counts[request.purpose.sort() as usize] -= 1;
         Some(request.purpose)
     }
 
@@ -237,6 +267,7 @@ impl Pending {
     /// Takes out everything: the link is gone.
     pub(super) fn drain(&mut self) -> Vec<Purpose> {
         self.deadlines.clear();
+        self.counts = [0; SORTS];
         std::mem::take(&mut self.requests).into_values().map(|request| request.purpose).collect()
     }
 
@@ -244,21 +275,25 @@ impl Pending {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
+    const fn count(&self, sort: Sort) -> usize {
+        self.counts[sort as usize]
+    }
+
     /// Returns how many requests about history and heads are under way.
-    pub(super) fn catch_up_count(&self) -> usize {
-        self.requests
-            .values()
-            .filter(|request| matches!(request.purpose, Purpose::Heads(_) | Purpose::HeadsSince(_) | Purpose::Range(_)))
-            .count()
+    pub(super) const fn catch_up_count(&self) -> usize {
+        self.count(Sort::Heads) + self.count(Sort::History)
     }
 
     /// Returns how many entries of the outbox are under way.
-    pub(super) fn outbox_count(&self) -> usize {
-        self.requests.values().filter(|request| matches!(request.purpose, Purpose::Outbox(_))).count()
+    pub(super) const fn outbox_count(&self) -> usize {
+        self.count(Sort::Outbox)
     }
 
     /// Returns of how many conversations the heads are being asked for.
     pub(super) fn heads_awaited(&self) -> usize {
+        if self.count(Sort::Heads) == 0 {
+            return 0;
+        }
         let awaited = self.requests.values().map(|request| match &request.purpose {
             Purpose::Heads(heads) => heads.waiting.len(),
             // One at least, and nobody knows how many.
@@ -276,9 +311,7 @@ impl Pending {
     }
 
     /// Returns whether heads are being asked for.
-    pub(super) fn awaits_heads(&self) -> bool {
-        self.requests
-            .values()
-            .any(|request| matches!(request.purpose, Purpose::Heads(_) | Purpose::HeadsSince(_) | Purpose::OwnUser))
+    pub(super) const fn awaits_heads(&self) -> bool {
+        self.count(Sort::Heads) + self.count(Sort::OwnUser) > 0
     }
 }
