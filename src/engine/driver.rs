@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Events collected into one transaction, unless a single input brings more. More would not be faster, and
+/// Events collected into one transaction, unless a single report brings more. More would not be faster, and
 /// readers of the file's log would have to pass a larger one.
 const BATCH_EVENTS_MAX: usize = 1_000;
 /// How long inputs are collected into one transaction: below what a person notices.
@@ -194,11 +194,12 @@ impl<'a> Driver<'a> {
     fn take(&mut self, wake: Wake) -> Result<(), Stop> {
         let input = match wake {
             Wake::Input(input) => input,
-            Wake::Report(Report::Input(input)) => {
+            Wake::Report(Report::Inputs(inputs)) => {
                 if *self.listeners.link_state.borrow() == LinkState::Live {
                     self.whole_at = Some(clock::time_of_day());
                 }
-                input
+                inputs.into_iter().for_each(|input| self.handle(input));
+                return Ok(());
             }
             Wake::Report(Report::Lost(link, fault)) => self.lost(link, fault),
             Wake::Call(Some(Call::Command { command, answer, ending })) => {

@@ -139,8 +139,10 @@ impl Listeners {
 
     /// Adds to the streams of events.
     pub(crate) fn stream(&self, told: Told) {
-        // Fails only while nobody listens.
-        self.told.send(Arc::new(told)).ok();
+        if self.told.receiver_count() > 0 {
+            // Fails only when the last one has left just now.
+            self.told.send(Arc::new(told)).ok();
+        }
     }
 
     /// Reads what became of the wishes of this process, and tells whoever waits.

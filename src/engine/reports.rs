@@ -9,21 +9,21 @@ use crate::sync::{Input, LinkId};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-/// Reports waiting for the driver.
-const WAITING_MAX: usize = 1_024;
+/// Reports waiting for the driver: of frames a thousand or so.
+const WAITING_MAX: usize = 16;
 /// Bytes of frames, as they came, that wait for the driver or for the disk: a few of the longest.
 const BYTES_MAX: usize = 4 * FRAME_BYTES_MAX;
 
 /// What a link has to say to the driver.
 #[derive(Debug)]
 pub(crate) enum Report {
-    /// Something for the core.
-    Input(Input),
+    /// What came together, for the core, in order.
+    Inputs(Vec<Input>),
     /// The socket is gone or could not be opened. Said once, and last.
     Lost(LinkId, TransportError),
 }
 
-/// The room that a frame takes; given back when this is dropped.
+/// The room that a report takes; given back when this is dropped.
 type Room = OwnedSemaphorePermit;
 
 /// The end of a link: it says what came, and waits while there is no room.
@@ -97,17 +97,17 @@ mod tests {
     async fn long_frames_wait_at_the_socket_until_those_before_are_done() {
         let mut reports = Reports::new();
         let reporter = reports.reporter();
-        let say = || reporter.say(Report::Input(Input::Noise(LinkId(1))), FRAME_BYTES_MAX);
+        let say = || reporter.say(Report::Inputs(vec![Input::Noise(LinkId(1))]), FRAME_BYTES_MAX);
         for _ in 0..4 {
             assert_eq!(say().now_or_never(), Some(true));
         }
         assert_eq!(say().now_or_never(), None, "no room for a fifth");
-        let short = reporter.say(Report::Input(Input::Connected(LinkId(1))), 0);
+        let short = reporter.say(Report::Inputs(vec![Input::Connected(LinkId(1))]), 0);
         assert_eq!(short.now_or_never(), Some(true), "what came as no frame takes no room");
         while reports.try_next().is_some() {}
         assert_eq!(say().now_or_never(), None, "taken is not done");
         reports.done();
         assert_eq!(say().now_or_never(), Some(true));
-        assert!(matches!(reports.next().await, Report::Input(Input::Noise(_))));
+        assert!(matches!(reports.next().await, Report::Inputs(_)));
     }
 }

@@ -8,7 +8,7 @@ use super::reports::{Report, Reporter};
 use crate::model::{ServerAddress, Uptime};
 use crate::protocol::{ClientFrame, DecodeError, FRAME_BYTES_MAX, decode_server, encode_client};
 use crate::sync::{Input, LinkId};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -30,11 +30,15 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 /// How long name look-up, TCP, TLS and WebSocket together may take; a user waits for it once.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of each buffer of a socket. The library's default of 128 KiB serves bulk transfers, not chats.
-const BUFFER_BYTES: usize = 4 << 10;
+/// Bytes of each buffer of a socket: some fifty events are read at once. The library's default of 128 KiB gains nothing
+/// over it.
+const BUFFER_BYTES: usize = 32 << 10;
 /// Frames waiting to be written. The core paces requests far below; a queue this long is a peer that
 /// does not read.
 const OUTGOING_FRAMES_MAX: usize = 1_024;
+/// Frames handed over together, where so many are there already, and no more bytes than a buffer holds: waking the
+/// driver for each by itself costs as much as reading it.
+const FRAMES_TOGETHER_MAX: usize = 64;
 
 /// How long the system goes on sending what the peer does not acknowledge. The core gives up a silent link as soon; this
 /// holds as well while the process is stopped.
@@ -339,27 +343,37 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     let (mut sink, mut stream) = socket.split();
     let closed = || TransportError::Closed { host: address.host.clone() };
     let read = async {
-        let (mut input, mut bytes) = (Input::Connected(id), 0);
+        let (mut inputs, mut bytes) = (vec![Input::Connected(id)], 0);
         loop {
-            if !reporter.say(Report::Input(input), bytes).await {
+            if !reporter.say(Report::Inputs(inputs), bytes).await {
                 return closed();
             }
-            let message = stream.next().await;
-            bytes = message.as_ref().and_then(|message| message.as_ref().ok()).map_or(0, Message::len);
-            input = match message {
-                Some(Ok(Message::Text(text))) => match decode_server(&text) {
-                    Ok(frame) => Input::Frame(id, frame),
-                    Err(error) => {
-                        report_undecodable(&error, text.len());
-                        Input::Noise(id)
+            (inputs, bytes) = (Vec::new(), 0);
+            let mut next = stream.next().await;
+            let ending = loop {
+                match next {
+                    Some(Ok(Message::Close(_))) | None => break Some(closed()),
+                    Some(Ok(message)) => {
+                        bytes += message.len();
+                        inputs.push(understood(id, &message));
                     }
-                },
-                Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {
-                    Input::Noise(id)
+                    Some(Err(error)) => break Some(address.broken(error)),
                 }
-                Some(Ok(Message::Close(_))) | None => return closed(),
-                Some(Err(error)) => return address.broken(error),
+                if inputs.len() >= FRAMES_TOGETHER_MAX || bytes >= BUFFER_BYTES {
+                    break None;
+                }
+                match stream.next().now_or_never() {
+                    Some(another) => next = another,
+                    None => break None,
+                }
             };
+            if let Some(ending) = ending {
+                if !inputs.is_empty() {
+                    // What came before the end counts, unless the engine is closing.
+                    reporter.say(Report::Inputs(inputs), bytes).await;
+                }
+                return ending;
+            }
         }
     };
     // Reading must go on while writing waits: two ends that both wait for the other to read never stop.
@@ -382,6 +396,18 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
             Ok(()) => closed(),
             Err(error) => address.broken(error),
         },
+    }
+}
+
+/// Returns what the core is told of a message.
+fn understood(id: LinkId, message: &Message) -> Input {
+    let Message::Text(text) = message else { return Input::Noise(id) };
+    match decode_server(text) {
+        Ok(frame) => Input::Frame(id, frame),
+        Err(error) => {
+            report_undecodable(&error, text.len());
+            Input::Noise(id)
+        }
     }
 }
 
@@ -453,6 +479,18 @@ mod tests {
         (Link::dial(LinkId(7), dialer, Clock::start(), told.reporter()), told, peer)
     }
 
+    /// Returns what a link told before its end, and why it ended.
+    async fn hear_all(told: &mut Reports) -> (Vec<Input>, TransportError) {
+        let mut heard = Vec::new();
+        loop {
+            match told.next().await {
+                Report::Inputs(inputs) => heard.extend(inputs),
+                Report::Lost(LinkId(7), ending) => return (heard, ending),
+                Report::Lost(other, _) => panic!("the end of {other:?}"),
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_link_tells_what_came_and_that_it_ended_once() {
         let (link, mut told, peer) = link_to(|mut socket| async move {
@@ -465,13 +503,14 @@ mod tests {
         })
         .await;
         link.send(ClientFrame::Rpc(ClientRpc::Ping), LATER).unwrap();
-        assert!(matches!(told.next().await, Report::Input(Input::Connected(LinkId(7)))));
+        let (heard, ending) = hear_all(&mut told).await;
         let pong = ServerFrame::Rpc(ServerRpc::Pong);
-        assert!(matches!(told.next().await, Report::Input(Input::Frame(LinkId(7), frame)) if frame == pong));
-        for _ in 0..2 {
-            assert!(matches!(told.next().await, Report::Input(Input::Noise(LinkId(7)))));
-        }
-        assert!(matches!(told.next().await, Report::Lost(LinkId(7), TransportError::Closed { .. })));
+        let [Input::Connected(LinkId(7)), Input::Frame(LinkId(7), frame), rest @ ..] = &heard[..] else {
+            panic!("{heard:?}")
+        };
+        assert_eq!(*frame, pong);
+        assert!(matches!(rest, [Input::Noise(LinkId(7)), Input::Noise(LinkId(7))]), "{rest:?}");
+        assert!(matches!(ending, TransportError::Closed { .. }));
         assert!(told.try_next().is_none());
         peer.await.unwrap();
         // The socket is gone: dropped without a word.
@@ -486,7 +525,7 @@ mod tests {
             assert!(matches!(came, None | Some(Err(_))), "{came:?}");
         })
         .await;
-        assert!(matches!(told.next().await, Report::Input(Input::Connected(_))));
+        assert!(matches!(told.next().await, Report::Inputs(inputs) if matches!(inputs[..], [Input::Connected(_)])));
         link.send(ClientFrame::Rpc(ClientRpc::Ping), Uptime::default()).unwrap();
         assert!(matches!(told.next().await, Report::Lost(LinkId(7), TransportError::WebSocket { .. })));
         peer.await.unwrap();
@@ -500,7 +539,7 @@ mod tests {
             assert_eq!(reset.kind(), io::ErrorKind::ConnectionReset);
         })
         .await;
-        assert!(matches!(told.next().await, Report::Input(Input::Connected(_))));
+        assert!(matches!(told.next().await, Report::Inputs(inputs) if matches!(inputs[..], [Input::Connected(_)])));
         link.hang_up().await;
         peer.await.unwrap();
         assert!(told.try_next().is_none());
@@ -513,8 +552,9 @@ mod tests {
             socket.send(Message::text("x".repeat(FRAME_BYTES_MAX + 1))).await.ok();
         })
         .await;
-        assert!(matches!(told.next().await, Report::Input(Input::Connected(_))));
-        assert!(matches!(told.next().await, Report::Lost(_, TransportError::WebSocket { .. })));
+        let (heard, ending) = hear_all(&mut told).await;
+        assert!(matches!(heard[..], [Input::Connected(_)]));
+        assert!(matches!(ending, TransportError::WebSocket { .. }));
         peer.await.unwrap();
     }
 
