@@ -53,7 +53,8 @@ const NUMBER_MAX: u64 = 1 << 62;
 /// Returns the number of the newest change; zero in a new store.
 pub(super) fn last_number(connection: &Connection) -> Result<u64, StoreError> {
     connection
-        .query_row("SELECT coalesce(max(number), 0) FROM change", [], |row| row.get::<_, i64>(0))
+        .prepare_cached("SELECT coalesce(max(number), 0) FROM change")
+        .and_then(|mut select| select.query_row([], |row| row.get::<_, i64>(0)))
         .map(|number| number.max(0).unsigned_abs())
         .doing("read the number of the last change")
         .and_then(|number| match number {

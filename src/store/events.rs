@@ -199,11 +199,11 @@ impl Page<'_> {
                 birth.edit(row.sequence(), row.text.as_deref().unwrap_or_default(), row.data.as_ref());
             }
         }
-        for event in page {
+        for event in page.iter().filter(|event| !matches!(event.body, EventBody::MessageSent(_))) {
             let Some(birth) = event.body.message().and_then(|id| births.below(event.sequence, id)) else { continue };
             if let EventBody::MessageEdited(content) = &event.body {
                 birth.edit(event.sequence, &content.text, content.payload.as_ref());
-            } else if let EventBody::MessageRemoved(_) = &event.body {
+            } else {
                 birth.remove(event.sequence);
             }
         }
@@ -272,8 +272,8 @@ impl Page<'_> {
             return row.insert(self.connection);
         }
         match lookup::find(self.connection, self.local, message, event.sequence)? {
-            Some(id) => {
-                let wiped = self.change(id, &row)?;
+            Some(message) => {
+                let wiped = self.change(message, &row)?;
                 if wiped && !removal {
                     row.wipe();
                 }
@@ -288,9 +288,7 @@ impl Page<'_> {
     }
 
     /// Lets an edit or a removal change the row of its message. Returns whether the message is removed.
-    fn change(&mut self, id: i64, by: &EventRow) -> Result<bool, StoreError> {
-        let damaged = StoreError::Damaged { table: "message", rowid: id, expected: "message" };
-        let mut message = log::message_at(self.connection, id)?.ok_or(damaged)?;
+    fn change(&mut self, mut message: MessageRow, by: &EventRow) -> Result<bool, StoreError> {
         let removal = by.kind == Kind::MessageRemoved;
         match message.state {
             // The first removal is the one that counts.

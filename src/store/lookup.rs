@@ -6,6 +6,7 @@
 //! would make each insert several times as dear, because neighbours in time are strangers in it.
 
 use super::error::{Doing, StoreError};
+use super::log::{self, MessageRow};
 use super::value::{LocalId, sequence_of};
 use crate::model::{MessageId, Sequence};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -62,22 +63,22 @@ fn hashes_at(connection: &Connection, id: i64) -> Result<Option<Vec<u8>>, StoreE
         .doing("look up a message")
 }
 
-/// Returns the row id of the message with this uuid that was born nearest below a position.
+/// Returns the message with this uuid that was born nearest below a position.
 pub(super) fn find(
     connection: &Connection,
     local: LocalId,
     message: MessageId,
     below: Sequence,
-) -> Result<Option<i64>, StoreError> {
+) -> Result<Option<MessageRow>, StoreError> {
     find_between(connection, (local.all().0, local.at(below)), message)
 }
 
-/// Returns the row id of a message between two row ids, the highest if there are several; the upper end is exclusive.
+/// Returns a message between two row ids, the highest if there are several; the upper end is exclusive.
 pub(super) fn find_between(
     connection: &Connection,
     (from, below): (i64, i64),
     message: MessageId,
-) -> Result<Option<i64>, StoreError> {
+) -> Result<Option<MessageRow>, StoreError> {
     const DOING: &str = "look up a message";
     let wanted = hash(message);
     let mut select = connection
@@ -91,19 +92,15 @@ pub(super) fn find_between(
         for (place, found) in hashes.chunks_exact(BYTES).enumerate().rev() {
             let id = first + place as i64;
             // Four bytes may agree by chance; the row decides.
-            if found == wanted && id < below && is_at(connection, message, id)? {
-                return Ok(Some(id));
+            if found == wanted
+                && id < below
+                && let Some(row) = log::message_at(connection, id)?.filter(|row| row.uuid == message)
+            {
+                return Ok(Some(row));
             }
         }
     }
     Ok(None)
-}
-
-fn is_at(connection: &Connection, message: MessageId, id: i64) -> Result<bool, StoreError> {
-    connection
-        .prepare_cached("SELECT 1 FROM message WHERE id = ?1 AND uuid = ?2")
-        .and_then(|mut select| select.exists(params![id, message]))
-        .doing("look up a message")
 }
 
 /// Returns whether a birth is findable at its position.

@@ -128,9 +128,8 @@ impl Reader<'_> {
     }
 
     fn message_between(&self, ids: (i64, i64), message: MessageId) -> Result<Option<Message>, StoreError> {
-        let Some(id) = lookup::find_between(self.connection, ids, message)? else { return Ok(None) };
-        let Some(row) = log::message_at(self.connection, id)? else { return Ok(None) };
-        let conversation = log::conversation_of(self.connection, "message", id)?;
+        let Some(row) = lookup::find_between(self.connection, ids, message)? else { return Ok(None) };
+        let conversation = log::conversation_of(self.connection, "message", row.id)?;
         Ok(Some(row.into_message(conversation, self.own_user()?)))
     }
 
