@@ -1,8 +1,8 @@
 //! How an entry of the outbox becomes a request, and what an answer says about it.
 
 use crate::model::{
-    Conversation, ConversationId, ErrorCode, Intent, MessageId, MessageKey, OutboxEntry, RawJson, Sequence, Settlement,
-    with_token, with_token_in_custom_data,
+    Conversation, ConversationId, ErrorCode, Intent, MessageId, MessageKey, OutboxEntry, Participant, RawJson,
+    Sequence, Settlement, with_token, with_token_in_custom_data,
 };
 use crate::protocol::Request;
 
@@ -51,6 +51,7 @@ pub(super) fn request_of(entry: &OutboxEntry, fact: Option<&Fact>) -> Option<Req
     Some(match entry.intent.clone() {
         Intent::CreateConversation(mut config) => {
             config.custom_data = with_token_in_custom_data(&config.custom_data, entry.token);
+            config.participants = as_asked(config.participants);
             Request::CreateConversation(config)
         }
         Intent::EditConversation { conversation, title, public_join, custom_data } => {
@@ -66,10 +67,10 @@ pub(super) fn request_of(entry: &OutboxEntry, fact: Option<&Fact>) -> Option<Req
         Intent::JoinConversation(conversation) => Request::JoinConversation(conversation),
         Intent::LeaveConversation(conversation) => Request::LeaveConversation(conversation),
         Intent::AddParticipants { conversation, participants } => {
-            Request::AddParticipants { conversation, participants }
+            Request::AddParticipants { conversation, participants: as_asked(participants) }
         }
         Intent::EditParticipants { conversation, participants } => {
-            Request::EditParticipants { conversation, participants }
+            Request::EditParticipants { conversation, participants: as_asked(participants) }
         }
         Intent::RemoveParticipants { conversation, users } => Request::RemoveParticipants { conversation, users },
         Intent::SendMessage { conversation, text, payload } => {
@@ -98,6 +99,11 @@ pub(super) fn request_of(entry: &OutboxEntry, fact: Option<&Fact>) -> Option<Req
         Intent::Unsubscribe(users) => Request::Unsubscribe(users),
         Intent::UnsubscribeAll => Request::UnsubscribeAll,
     })
+}
+
+/// Where somebody has read to is the server's to tell: no request says it.
+fn as_asked(participants: Vec<Participant>) -> Vec<Participant> {
+    participants.into_iter().map(|participant| Participant { last_read: Sequence::ZERO, ..participant }).collect()
 }
 
 const fn id_of(message: MessageKey) -> Option<MessageId> {
