@@ -2,10 +2,10 @@
 //! swallows what a test wants.
 
 use crate::raw::dial;
-use crate::verifying::{at, talk};
-use crate::world::{World, within_patience};
+use crate::verifying::{about, at, talk};
+use crate::world::{World, assert_sound, texts, until, within_patience};
 use backscroll::engine::{Depth, Difference, Unanswered};
-use backscroll::model::{ConversationId, Sequence, SequenceRange};
+use backscroll::model::{ConversationConfig, ConversationId, Participant, Sequence, SequenceRange};
 use backscroll::protocol::{
     Announcement, ClientFrame, Push, RateLimit, Request, ServerFrame, ServerRpc, decode_client, decode_server,
     encode_server,
@@ -15,7 +15,7 @@ use backscroll::{Config, Messenger};
 use futures_util::{SinkExt, StreamExt};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -32,6 +32,8 @@ struct Withheld {
     passed: AtomicU32,
     /// And how many more are swallowed.
     swallowed: AtomicU32,
+    /// Whether what nobody asked for is lost.
+    loses_pushes: AtomicBool,
 }
 
 impl Withheld {
@@ -53,6 +55,7 @@ impl Withheld {
                 let greeting = ServerRpc::Greeting { connection, announcement: Announcement::default() };
                 Some(encode_server(&ServerFrame::Rpc(greeting)))
             }
+            ServerFrame::Chat(chat) if chat.request.is_none() && self.loses_pushes.load(Ordering::Relaxed) => None,
             ServerFrame::Chat(chat) => match chat.push {
                 Push::Retransmitted { event, .. } if self.left_out.lock().unwrap().contains(&event.sequence) => None,
                 _ => Some(text.to_owned()),
@@ -90,9 +93,10 @@ impl Withheld {
     }
 }
 
-/// A foreign server, and Alice, who has it for her own.
+/// A foreign server, and Alice, who has it for her own; Bob is at home.
 struct Abroad {
     world: World,
+    bob: Messenger,
     address: SocketAddr,
     withheld: Arc<Withheld>,
     conversation: ConversationId,
@@ -102,7 +106,7 @@ impl Abroad {
     /// Lets Alice, who holds one conversation of 21 events, come back to it behind a foreign server, after her file was
     /// changed by these statements.
     async fn with(statements: &str) -> (Self, Messenger) {
-        let (world, alice, _bob, conversation) = talk().await;
+        let (world, alice, bob, conversation) = talk().await;
         alice.close().await;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -120,7 +124,7 @@ impl Abroad {
             }
         });
         world.damage("alice", &format!("UPDATE session SET server_url = 'ws://{address}/platform'; {statements}"));
-        let abroad = Self { world, address, withheld, conversation };
+        let abroad = Self { world, bob, address, withheld, conversation };
         let alice = abroad.open().await;
         (abroad, alice)
     }
@@ -213,4 +217,38 @@ async fn a_repair_that_cannot_be_looked_at_is_not_told_as_one() {
     abroad.swallow(0);
     let comparison = alice.verify_online(Depth::Full).await.unwrap();
     assert!(comparison.is_same(), "{comparison:?}");
+}
+
+/// a tail that was lost and a conversation that nobody told of are found, and fetched with all they hold.
+#[tokio::test]
+async fn what_was_lost_on_a_quiet_link_is_found_and_fetched() {
+    let (abroad, alice) = Abroad::with("").await;
+    assert!(alice.verify_online(Depth::Full).await.unwrap().is_same());
+    abroad.withheld.loses_pushes.store(true, Ordering::Relaxed);
+    let known = abroad.bob.conversation(abroad.conversation).await.unwrap().expect("held").conversation;
+    for text in ["lost", "lost as well"] {
+        within_patience("a message", known.send_message(text, None).await.unwrap()).await.unwrap();
+    }
+    let participants = vec![Participant::new(alice.my_id().expect("logged in"))];
+    let config = ConversationConfig { title: "Untold".to_owned(), participants, ..ConversationConfig::default() };
+    let made = within_patience("a conversation", abroad.bob.create_conversation(config).await.unwrap()).await.unwrap();
+    let untold = made.conversation;
+    within_patience("a message", untold.send_message("hello", None).await.unwrap()).await.unwrap();
+
+    let comparison = alice.verify_online(Depth::Full).await.unwrap();
+    let behind = Difference::HeadBehind { held: Sequence(21), shown: Sequence(23) };
+    let mut expected = vec![about(abroad.conversation, behind), about(untold.id, Difference::NotHeld)];
+    expected.sort_by_key(|found| found.conversation);
+    assert_eq!((comparison.found.as_slice(), comparison.positions), (&expected[..], 21));
+    assert!(alice.conversation(untold.id).await.unwrap().is_none(), "looking heals nothing");
+
+    let repair = alice.repair_online(Depth::Full).await.unwrap();
+    assert_eq!((repair.fixed.as_slice(), repair.left.found.as_slice()), (&expected[..], &[][..]));
+    let has_all = || async {
+        texts(&alice, abroad.conversation).await.len() == 22 && texts(&alice, untold.id).await == ["hello"]
+    };
+    until(&alice, "what was lost", has_all).await;
+    assert_sound(&alice).await;
+    let comparison = alice.verify_online(Depth::Full).await.unwrap();
+    assert!(comparison.is_same() && comparison.positions == 25, "{comparison:?}");
 }

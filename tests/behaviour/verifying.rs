@@ -31,7 +31,7 @@ pub(crate) fn at(conversation: ConversationId, first: u32, last: u32, difference
     Discrepancy { conversation, range, difference }
 }
 
-fn about(conversation: ConversationId, difference: Difference) -> Discrepancy {
+pub(crate) fn about(conversation: ConversationId, difference: Difference) -> Discrepancy {
     Discrepancy { conversation, range: None, difference }
 }
 
@@ -253,6 +253,34 @@ async fn an_event_that_comes_at_a_hole_is_told_once() {
     assert_eq!(told, [Sequence(8)]);
     assert_eq!(alice.conversation(conversation).await.unwrap().expect("held").unread, unread);
     assert_eq!(alice.holes(None).await.unwrap(), []);
+}
+
+/// R-06: a conversation that is the user's in the file alone is found, and not taken away: only the list of the server,
+/// read at the next login, says that it is gone.
+#[tokio::test]
+async fn a_conversation_that_the_server_does_not_know_is_found_and_left_to_the_next_login() {
+    let (world, alice, _bob, conversation) = talk().await;
+    let stray = ConversationId::from_uuid(uuid::Uuid::from_u128(0x0057_2a70));
+    world.damage(
+        "alice",
+        "CREATE TEMP TABLE stray AS SELECT * FROM conversation;
+         UPDATE stray SET id = 77, uuid = unhex('00000000000000000000000000572a70'), title = 'Stray';
+         INSERT INTO conversation SELECT * FROM stray",
+    );
+    let found = [about(stray, Difference::UnknownToServer)];
+    assert_eq!(alice.verify_online(Depth::Full).await.unwrap().found, found);
+    let repair = alice.repair_online(Depth::Full).await.unwrap();
+    assert_eq!((repair.fixed.len(), repair.left.found.as_slice()), (0, &found[..]));
+    assert!(alice.conversation(stray).await.unwrap().is_some(), "nothing is taken away");
+
+    alice.close().await;
+    let alice = world.open("alice").await;
+    until_live(&alice).await;
+    let held = alice.conversation(stray).await.unwrap().expect("readable for ever");
+    assert_eq!(held.membership, Membership::Removed);
+    let comparison = alice.verify_online(Depth::Full).await.unwrap();
+    assert!(comparison.is_same() && comparison.conversations == 1, "{comparison:?}");
+    assert_eq!(texts(&alice, conversation).await.len(), 20);
 }
 
 /// R-06: without a server nothing is compared, and that is said.

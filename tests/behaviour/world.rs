@@ -85,7 +85,7 @@ impl World {
         file.execute_batch(statements).unwrap();
     }
 
-    /// Changes the file of a device, which must be closed, behind its back.
+    /// Changes the file of a device behind its back.
     pub(crate) fn damage(&self, device: &str, statements: &str) {
         let file = rusqlite::Connection::open(self.store(device)).unwrap();
         file.execute_batch(statements).unwrap();
