@@ -178,7 +178,7 @@ pub struct ConversationListEvent {
 pub struct OutboxEvent {
     /// As it is now.
     pub entry: OutboxEntry,
-    /// Whether it was taken back: there is no such entry any more.
+    /// Whether it was taken back, or became part of another: there is no such entry any more.
     pub cancelled: bool,
 }
 
@@ -219,7 +219,7 @@ impl MessengerEvent {
             Signal::Outbox { entry, cancelled, .. } => {
                 Some(Self::Outbox(OutboxEvent { entry: entry.clone(), cancelled: *cancelled }))
             }
-            Signal::Link(_) => None,
+            Signal::Link(_) | Signal::Carried { .. } => None,
         }
     }
 

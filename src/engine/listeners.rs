@@ -105,6 +105,14 @@ impl Listeners {
         }
     }
 
+    /// An entry became part of another one, and ends as that does.
+    fn carry(&mut self, token: ClientToken, by: &OutboxEntry) {
+        let waiting = self.endings.remove(&token);
+        for waiting in waiting.into_iter().flat_map(|waiting| waiting.told) {
+            self.await_end(by, waiting);
+        }
+    }
+
     fn end(&mut self, token: ClientToken, ending: &Ending) {
         let waiting = self.endings.remove(&token);
         for waiting in waiting.into_iter().flat_map(|waiting| waiting.told) {
@@ -123,6 +131,7 @@ impl Listeners {
                     self.end(entry.token, &ending);
                 }
             }
+            Signal::Carried { token, by } => self.carry(*token, by),
             Signal::Event { .. } | Signal::Notice(_) | Signal::User(_) => {}
         }
         self.stream(Told::Signal(signal));
@@ -337,6 +346,16 @@ mod tests {
         [Write::Events(room(), vec![event]), Write::Cover(room(), SequenceRange::single(sequence).unwrap())]
     }
 
+    fn listeners(session: Option<Session>) -> Listeners {
+        Listeners::new(
+            watch::channel(LinkState::default()).0,
+            watch::channel(session).0,
+            watch::channel(Role::Syncing).0,
+            broadcast::channel(8).0,
+            0,
+        )
+    }
+
     /// O-9: a process that was stopped while so much was settled that the file has forgotten it tells the truth of what it
     /// can: what was sent is held, and what is not held was taken back.
     #[tokio::test]
@@ -380,13 +399,7 @@ mod tests {
         writes.extend(settled.map(|n| Write::Outbox(entry(100 + n, sending(n), OutboxState::Settled))));
         store.write(writes).await.unwrap();
 
-        let mut listeners = Listeners::new(
-            watch::channel(LinkState::default()).0,
-            watch::channel(Some(session)).0,
-            watch::channel(Role::Syncing).0,
-            broadcast::channel(8).0,
-            0,
-        );
+        let mut listeners = listeners(Some(session));
         let mut told = Vec::new();
         for entry in [&sent, &edited, &regretted, &removed] {
             let (sender, receiver) = oneshot::channel();
@@ -403,5 +416,32 @@ mod tests {
         assert_eq!((at(&endings[0]), at(&endings[1])), (Some(Sequence(1)), Some(Sequence(2))), "{endings:?}");
         assert!(matches!(endings[2], Ok(Ending::Cancelled)), "{:?}", endings[2]);
         assert!(matches!(endings[3], Ok(Ending::Forgotten)), "{:?}", endings[3]);
+    }
+
+    /// O-5, O-9: who waits for an edit that became part of its message is told what becomes of the message.
+    #[tokio::test]
+    async fn what_became_part_of_another_ends_as_that_does() {
+        for end in [OutboxState::Settled, OutboxState::Failed] {
+            let mut listeners = listeners(None);
+            let message = entry(1, sending(1), OutboxState::Queued);
+            let edit = Intent::EditMessage {
+                conversation: room(),
+                message: MessageKey::Token(message.token),
+                text: Some("better".to_owned()),
+                payload: None,
+            };
+            let edit = entry(2, edit, OutboxState::Queued);
+            let (sender, mut told) = oneshot::channel();
+            listeners.await_end(&edit, sender);
+            listeners.tell(Signal::Carried { token: edit.token, by: message.clone() });
+            listeners.tell(Signal::Outbox { entry: edit, event: None, cancelled: true });
+            assert!(told.try_recv().is_err(), "the message is still on its way");
+            let ended = OutboxEntry { state: end, ..message };
+            listeners.tell(Signal::Outbox { entry: ended.clone(), event: None, cancelled: false });
+            match told.await.unwrap() {
+                Ending::Settled(entry, _) | Ending::Failed(entry) => assert_eq!(entry, ended),
+                other @ (Ending::Cancelled | Ending::Forgotten) => panic!("{other:?}"),
+            }
+        }
     }
 }

@@ -283,7 +283,6 @@ pub enum Refusal {
 
 /// What whoever listens is told, after everything it says is durable.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "moved once from the core to whoever listens, never kept in numbers")]
 pub enum Signal {
     /// A numbered event that was not held before.
     Event {
@@ -302,8 +301,15 @@ pub enum Signal {
         entry: OutboxEntry,
         /// The event that settled it.
         event: Option<Event>,
-        /// Whether it was taken back by the application: there is no such entry any more.
+        /// Whether it was taken back, or is part of another: there is no such entry any more.
         cancelled: bool,
+    },
+    /// An entry became part of another, and is forgotten next: whoever waits for it waits for that one from now on.
+    Carried {
+        /// The entry.
+        token: ClientToken,
+        /// The one that carries it, as it is now.
+        by: OutboxEntry,
     },
     /// The state of the link changed.
     Link(LinkState),

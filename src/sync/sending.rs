@@ -105,11 +105,13 @@ impl Core {
                 if known.intent == intent && needless.is_empty() {
                     return Ok((known, Vec::new()));
                 }
+                // Another content under the id of an earlier attempt would be taken for that attempt.
+                let entry = OutboxEntry { intent, request: self.fresh_request_id(), ..known };
                 for needless in needless {
+                    signals.push(Signal::Carried { token: needless, by: entry.clone() });
                     signals.extend(self.take_back(needless));
                 }
-                // Another content under the id of an earlier attempt would be taken for that attempt.
-                OutboxEntry { intent, request: self.fresh_request_id(), ..known }
+                entry
             }
             Merge::Undoes(unsent) => {
                 signals.extend(self.take_back(unsent));

@@ -219,7 +219,7 @@ async fn a_repair_that_cannot_be_looked_at_is_not_told_as_one() {
     assert!(comparison.is_same(), "{comparison:?}");
 }
 
-/// a tail that was lost and a conversation that nobody told of are found, and fetched with all they hold.
+/// a tail that was lost and a conversation that nobody told of are found, and fetched with all they hold.
 #[tokio::test]
 async fn what_was_lost_on_a_quiet_link_is_found_and_fetched() {
     let (abroad, alice) = Abroad::with("").await;
@@ -237,7 +237,7 @@ async fn what_was_lost_on_a_quiet_link_is_found_and_fetched() {
 
     let comparison = alice.verify_online(Depth::Full).await.unwrap();
     let behind = Difference::HeadBehind { held: Sequence(21), shown: Sequence(23) };
-    let mut expected = vec![about(abroad.conversation, behind), about(untold.id, Difference::NotHeld)];
+    let mut expected = [about(abroad.conversation, behind), about(untold.id, Difference::NotHeld)];
     expected.sort_by_key(|found| found.conversation);
     assert_eq!((comparison.found.as_slice(), comparison.positions), (&expected[..], 21));
     assert!(alice.conversation(untold.id).await.unwrap().is_none(), "looking heals nothing");

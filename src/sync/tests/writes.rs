@@ -176,6 +176,9 @@ fn a_later_edit_does_not_overtake_one_that_waits() {
     let room = conversation(ROOM);
     assert_eq!((accepted(&outputs).token, accepted(&outputs).intent), (token(1), text(room, "best")));
     assert_eq!(shell.entry(2), None, "it is part of the message, and does not leave behind it");
+    let carried = |output: &Output| matches!(output, Output::Signal(Signal::Carried { token: part, by }) if *part == token(2) && *by == accepted(&outputs));
+    let forgotten = |output: &Output| matches!(output, Output::Signal(Signal::Outbox { entry, cancelled: true, .. }) if entry.token == token(2));
+    assert!(position(&outputs, carried) < position(&outputs, forgotten), "who waits for it is told nothing of its end");
 }
 
 /// O-5: so do changes of a conversation that is still to be made.

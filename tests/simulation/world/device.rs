@@ -443,7 +443,7 @@ impl<M: Medium> World<M> {
             }
             Signal::Event { event, .. } => self.told_event(index, &event),
             Signal::Outbox { entry, cancelled, .. } => self.told_entry(index, &entry, cancelled),
-            Signal::Notice(_) | Signal::User(_) => Ok(()),
+            Signal::Notice(_) | Signal::User(_) | Signal::Carried { .. } => Ok(()),
         }
     }
 
