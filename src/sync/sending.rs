@@ -8,8 +8,8 @@ use super::pending::Purpose;
 use super::{CommandId, Load, Output, Refusal, Reply, Signal, Write, check_intent};
 use crate::model::{
     ClientToken, Conversation, ConversationId, ErrorClass, ErrorCode, Event, EventBody, Intent, Message, MessageKey,
-    MessagingError, OutboxEntry, OutboxState, RequestId, Sequence, Settlement, Timestamp, token_of_custom_data,
-    token_of_payload,
+    MessagingError, OutboxEntry, OutboxState, RequestId, Sequence, SequenceRange, Settlement, Timestamp,
+    token_of_custom_data, token_of_payload,
 };
 use crate::protocol::Request;
 
@@ -273,8 +273,14 @@ impl Core {
         if let Some(Message { text, payload, .. }) = message {
             return self.outbox.tell_fact(token, Fact::Message { text, payload });
         }
-        let track = entry.intent.conversation().and_then(|id| self.ledger.get(id));
-        if track.is_some_and(|track| !track.is_whole()) && self.outbox.failures(&entry) < WAITS_FOR_MESSAGE_MAX {
+        let track = entry.intent.conversation().and_then(|id| Some((id, self.ledger.get(id)?)));
+        if let Some((id, track)) = track.filter(|(_, track)| !track.is_whole())
+            && self.outbox.failures(&entry) < WAITS_FOR_MESSAGE_MAX
+        {
+            // Where it is, nobody knows: history is searched for it, whatever the policy wants.
+            if let Some(whole) = SequenceRange::new(Sequence::FIRST, track.head) {
+                self.ledger.await_range(id, whole);
+            }
             return self.outbox.rest(lane_of(&entry), self.now, &mut self.rng);
         }
         let error = MessagingError::new(

@@ -416,6 +416,25 @@ fn a_foreign_server_is_sent_what_an_edit_leaves_alone_as_it_is_held() {
     assert_eq!((requests(&outputs), shell.state(1)), (Vec::new(), OutboxState::Failed));
 }
 
+/// O-5: an edit of a part of a message that no policy wants has the message fetched, and leaves with what it has to know.
+#[test]
+fn what_an_edit_has_to_know_is_searched_for_whatever_the_policy() {
+    let mut shell =
+        Shell::restore_with(SavedState { session: Some(session()), ..SavedState::default() }, HistoryPolicy::OnDemand);
+    assert!(ranges(&shell.come_up(false, 3)).is_empty(), "nothing is fetched without anybody asking");
+    let old = message(ROOM, 1, me(), None).body.message().expect("a message");
+    shell.submit(1, edit(MessageKey::Id(old), "new"));
+    let outputs = shell.give(Input::Loaded(token(1), None));
+    let (request, from, to) = ranges(&outputs)[0];
+    assert_eq!((from, to, shell.state(1)), (1, 3, OutboxState::Queued));
+    shell.answer_range(request, 1, 3, &[]);
+    let asks = |outputs: &[Output]| outputs.iter().any(|output| matches!(output, Output::Load(_)));
+    shell.live_until(Duration::from_secs(1), asks);
+    let held = Message::recreate(Some(old), conversation(ROOM), "old".to_owned(), None, Sequence(1));
+    let outputs = shell.give(Input::Loaded(token(1), Some(held)));
+    assert!(requests(&outputs).iter().any(|(_, body)| matches!(body, Request::EditMessage { .. })), "{outputs:?}");
+}
+
 /// O-3: a server that stored a message twice is asked once to remove the second copy, whichever is seen first.
 #[test]
 fn the_copy_with_the_higher_sequence_is_removed() {

@@ -294,6 +294,10 @@ impl<M: Medium> World<M> {
                     let now = self.uptime(index);
                     let device = &mut self.devices[index];
                     let found = device.disk.message(load.conversation, load.message);
+                    if found.is_none() {
+                        // An edit that has to know it searches for it.
+                        device.process.searched.insert(load.conversation);
+                    }
                     let core = device.process.core.as_mut().expect("it lives");
                     outputs.extend(core.handle(now, Input::Loaded(load.token, found)));
                 }
