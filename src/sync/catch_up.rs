@@ -268,6 +268,7 @@ impl Core {
         let Some(Purpose::Range(range)) = self.pending.get_mut(request) else { return };
         let is_new = range.take(event, expected);
         if range.is_complete() {
+            self.window.page_came(self.now);
             if let Some(Purpose::Range(range)) = self.pending.remove(request) {
                 self.range_answered(range, true);
             }

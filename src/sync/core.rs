@@ -6,7 +6,7 @@ use super::ledger::Ledger;
 use super::link::{Link, Phase};
 use super::login::{Goal, LoginCommand, Renewal};
 use super::outbox::{Lane, Outbox};
-use super::pace::Pace;
+use super::pace::{Pace, Window};
 use super::pending::{Heads, Pending, Purpose, Range, Users};
 use super::push_tokens::PushTokens;
 use super::{
@@ -21,10 +21,6 @@ use crate::protocol::{
 };
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-/// Requests about heads and history under way at once: enough to fill a long round trip, few enough to
-/// bound memory to some hundreds of events.
-const CATCH_UP_WINDOW: usize = 8;
 
 /// Entries of the outbox under way at once, each in a lane of its own.
 const OUTBOX_WINDOW: usize = 32;
@@ -52,6 +48,7 @@ pub struct Core {
     /// Whether the present server does nothing twice.
     pub(super) idempotent: bool,
     pub(super) pace: Pace,
+    pub(super) window: Window,
     pub(super) pending: Pending,
     pub(super) ledger: Ledger,
     pub(super) outbox: Outbox,
@@ -117,6 +114,7 @@ impl Core {
             link: Link::new(before, phase, settings.backoff),
             idempotent: false,
             pace: Pace::new(settings.rate),
+            window: Window::default(),
             pending: Pending::default(),
             ledger: Ledger::restore(saved.conversations, settings.history),
             outbox: Outbox::restore(saved.outbox, now.after(settings.quarantine)),
@@ -284,7 +282,7 @@ impl Core {
             || self.wants_own_user
             || self.may_ask_subscriptions()
             || self.may_send_entry()
-            || (self.pending.catch_up_count() < CATCH_UP_WINDOW
+            || (self.pending.catch_up_count() < self.window.size()
                 && (self.since.wanted
                     || self.ledger.heads_waiting() > 0
                     || !self.nameless.is_empty()
@@ -324,7 +322,7 @@ impl Core {
 
     /// Asks for heads or for a range, and returns whether there was anything to ask.
     fn ask_for_history(&mut self) -> bool {
-        if self.pending.catch_up_count() >= CATCH_UP_WINDOW {
+        if self.pending.catch_up_count() >= self.window.size() {
             return false;
         }
         if self.since.wanted {
@@ -443,6 +441,7 @@ impl Core {
         self.wants_subscriptions = false;
         self.unheard.clear();
         self.idempotent = false;
+        self.window = Window::default();
         self.since.link_lost();
         self.lose_fetches();
         self.nameless.clear();

@@ -64,6 +64,37 @@ impl Pace {
     }
 }
 
+/// How many requests about heads and history may be under way at once.
+///
+/// Eight fill a long round trip, and whoever opens a conversation waits for no more than these. Where eight pages come
+/// within a quarter of a second there may be twice as many: a transaction fills while the one before it is stored.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Window {
+    is_wide: bool,
+    /// Pages that came since then.
+    pages: usize,
+    since: Uptime,
+}
+
+impl Window {
+    const NARROW: usize = 8;
+    const WIDE: usize = 16;
+    /// In which so many pages as the narrow window holds must come for the wide one.
+    const QUICK: Duration = Duration::from_millis(250);
+
+    pub(super) const fn size(self) -> usize {
+        if self.is_wide { Self::WIDE } else { Self::NARROW }
+    }
+
+    /// A page of history came as it was asked for.
+    pub(super) fn page_came(&mut self, now: Uptime) {
+        self.pages += 1;
+        if self.pages == Self::NARROW {
+            *self = Self { is_wide: now.since(self.since) <= Self::QUICK, pages: 0, since: now };
+        }
+    }
+}
+
 /// Full-jitter back-off: a random delay up to a ceiling that doubles with each failure.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Backoff {
@@ -106,6 +137,20 @@ mod tests {
 
     fn pace() -> Pace {
         Pace::new(RateLimit { burst: 3, interval: Duration::from_millis(100) })
+    }
+
+    /// whoever opens a conversation waits for no more than comes at once.
+    #[test]
+    fn the_window_is_wide_only_while_pages_come_quickly() {
+        let mut window = Window::default();
+        let sizes = |window: &mut Window, times: [u64; 8]| {
+            times.map(|ms| window.page_came(at(ms)));
+            window.size()
+        };
+        assert_eq!(window.size(), 8);
+        assert_eq!(sizes(&mut window, [5_000, 5_001, 5_002, 5_003, 5_004, 5_005, 5_006, 5_007]), 8, "after a silence");
+        assert_eq!(sizes(&mut window, [5_030, 5_060, 5_090, 5_120, 5_150, 5_180, 5_210, 5_257]), 16);
+        assert_eq!(sizes(&mut window, [5_258, 5_259, 5_260, 5_261, 5_262, 5_263, 5_264, 5_508]), 8, "they took longer");
     }
 
     #[test]
