@@ -144,7 +144,7 @@ mod tests {
     fn the_window_is_wide_only_while_pages_come_quickly() {
         let mut window = Window::default();
         let sizes = |window: &mut Window, times: [u64; 8]| {
-            times.map(|ms| window.page_came(at(ms)));
+            times.into_iter().for_each(|ms| window.page_came(at(ms)));
             window.size()
         };
         assert_eq!(window.size(), 8);

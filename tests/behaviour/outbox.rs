@@ -14,7 +14,7 @@ async fn what_is_written_offline_is_shown_at_once_and_arrives_after_reconnecting
     let mut world = World::with_users(&["alice", "bob"]).await;
     let (alice, bob) = (world.log_in("alice").await, world.log_in("bob").await);
     let (ours, _) = conversation_of(&alice, &bob).await;
-    world.stop_server().await;
+    world.take_server_from(&alice).await;
 
     let first = ours.send_message("one", None).await.unwrap();
     let second = ours.send_message("two", None).await.unwrap();
@@ -40,7 +40,7 @@ async fn the_list_shows_what_was_written_and_changed_offline() {
     let (alice, bob) = (world.log_in("alice").await, world.log_in("bob").await);
     let (ours, _) = conversation_of(&alice, &bob).await;
     let sent = within_patience("the answer", ours.send_message("one", None).await.unwrap()).await.unwrap();
-    world.stop_server().await;
+    world.take_server_from(&alice).await;
     let preview = || async { alice.conversations(0, 1).await.unwrap().remove(0).preview.unwrap() };
     assert_eq!((preview().await.text, preview().await.delivery), ("one".to_owned(), Delivery::Settled));
 
@@ -65,7 +65,7 @@ async fn unsent_work_survives_a_restart() {
     let (alice, bob) = (world.log_in("alice").await, world.log_in("bob").await);
     let (ours, _) = conversation_of(&alice, &bob).await;
     let sent = within_patience("the answer", ours.send_message("one", None).await.unwrap()).await.unwrap();
-    world.stop_server().await;
+    world.take_server_from(&alice).await;
 
     drop(ours.send_message("two", None).await.unwrap());
     drop(sent.message.update(Some("one, edited".to_owned()), None).await.unwrap());
@@ -101,7 +101,7 @@ async fn what_has_not_left_can_be_taken_back() {
     let mut world = World::with_users(&["alice", "bob"]).await;
     let (alice, bob) = (world.log_in("alice").await, world.log_in("bob").await);
     let (ours, _) = conversation_of(&alice, &bob).await;
-    world.stop_server().await;
+    world.take_server_from(&alice).await;
     let regretted = ours.send_message("regretted", None).await.unwrap();
     let kept = ours.send_message("kept", None).await.unwrap();
     regretted.cancel().await.unwrap();
@@ -124,7 +124,7 @@ async fn wishes_made_together_share_a_commit() {
     let mut world = World::with_users(&["alice", "bob"]).await;
     let (alice, bob) = (world.log_in("alice").await, world.log_in("bob").await);
     let (ours, _) = conversation_of(&alice, &bob).await;
-    world.stop_server().await;
+    world.take_server_from(&alice).await;
     let before = alice.overview().await.unwrap().change;
     let wishes = (0..200).map(|n| ours.send_message(n.to_string(), None));
     let accepted = join_all(wishes).await;

@@ -289,11 +289,7 @@ async fn nothing_is_compared_without_a_link() {
     let (mut world, alice, bob, conversation) = talk().await;
     until_texts(&bob, conversation, &texts(&alice, conversation).await.iter().map(String::as_str).collect::<Vec<_>>())
         .await;
-    world.stop_server().await;
-    let mut link = alice.connection();
-    within_patience("the link to end", link.wait_for(|state| *state != backscroll::engine::LinkState::Live))
-        .await
-        .unwrap();
+    world.take_server_from(&alice).await;
     assert!(matches!(alice.verify_online(Depth::Full).await, Err(Error::Offline { .. })));
     assert!(matches!(alice.repair_online(Depth::Heads).await, Err(Error::Offline { .. })));
 }

@@ -55,6 +55,14 @@ impl World {
         self.server.take().expect("a server runs").stop().await;
     }
 
+    /// Stops the server, and waits until a device knows: what is written there from now on cannot have left.
+    pub(crate) async fn take_server_from(&mut self, device: &Messenger) {
+        self.stop_server().await;
+        let mut link = device.connection();
+        let lost = link.wait_for(|state| matches!(state, LinkState::Offline { .. } | LinkState::Connecting));
+        within_patience("the loss", lost).await.unwrap();
+    }
+
     /// Lets the server vanish as if it were killed.
     pub(crate) fn crash_server(&mut self) {
         drop(self.server.take().expect("a server runs"));

@@ -8,7 +8,6 @@ use backscroll::model::{
     ConversationConfig, ConversationId, Delivery, ErrorCode, Membership, Notification, OutboxState, Participant,
     Permissions, RawJson, Sequence, Timestamp,
 };
-use backscroll::sync::LinkState;
 use backscroll::{Error, Messenger};
 
 fn json(text: &str) -> RawJson {
@@ -36,7 +35,7 @@ fn with(participants: &[&Messenger]) -> ConversationConfig {
 async fn a_conversation_made_offline_is_used_before_the_server_has_named_it() {
     let mut world = World::with_users(&["alice", "bob"]).await;
     let (alice, bob) = (world.log_in("alice").await, world.log_in("bob").await);
-    world.stop_server().await;
+    world.take_server_from(&alice).await;
     let making = alice.create_conversation(with(&[&bob])).await.unwrap();
     let here = ConversationId::provisional(making.token());
     drop(making);
@@ -81,7 +80,7 @@ async fn a_refused_making_is_changed_back_by_hand() {
     let mut world = World::with_users(&["alice", "bob"]).await;
     let (alice, bob) = (world.log_in("alice").await, world.log_in("bob").await);
     let (ours, _) = conversation_of(&alice, &bob).await;
-    world.stop_server().await;
+    world.take_server_from(&alice).await;
     let wish = ConversationConfig { participants: vec![Participant::new(nobody())], ..with(&[]) };
     let making = alice.create_conversation(wish).await.unwrap();
     let token = making.token();
@@ -111,7 +110,7 @@ async fn a_message_that_waits_is_changed_and_removed_where_it_waits() {
     let mut world = World::with_users(&["alice", "bob"]).await;
     let (alice, bob) = (world.log_in("alice").await, world.log_in("bob").await);
     let (ours, _) = conversation_of(&alice, &bob).await;
-    world.stop_server().await;
+    world.take_server_from(&alice).await;
     let first = ours.send_message("frist", Some(json(r#"[{"a":1}]"#))).await.unwrap();
     let second = ours.send_message("never", None).await.unwrap();
     let shown = messages(&alice, ours.id).await;
@@ -135,7 +134,7 @@ async fn people_titles_and_rights_change_offline_and_show_at_once() {
     let carol = world.log_in("carol").await;
     let (ours, _) = conversation_of(&alice, &bob).await;
     let (bob_id, carol_id) = (bob.my_id().unwrap(), carol.my_id().unwrap());
-    world.stop_server().await;
+    world.take_server_from(&alice).await;
     drop(ours.update(Some("Brunch".to_owned()), Some(true), None).await.unwrap());
     drop(ours.add_participants(vec![Participant::new(carol_id)]).await.unwrap());
     let reader = Participant::new(bob_id).with_permissions(Permissions::NONE);
@@ -210,10 +209,7 @@ async fn typing_and_presence_are_dropped_while_there_is_no_link() {
     let mut world = World::with_users(&["alice", "bob"]).await;
     let (alice, bob) = (world.log_in("alice").await, world.log_in("bob").await);
     let (ours, _) = conversation_of(&alice, &bob).await;
-    world.stop_server().await;
-    let mut link = alice.connection();
-    let lost = link.wait_for(|state| matches!(state, LinkState::Offline { .. } | LinkState::Connecting));
-    within_patience("the loss", lost).await.unwrap();
+    world.take_server_from(&alice).await;
     for _ in 0..2 {
         within_patience("no error", ours.typing()).await.unwrap();
         within_patience("no error", alice.set_status(true)).await.unwrap();
