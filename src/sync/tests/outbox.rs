@@ -130,6 +130,25 @@ fn what_is_found_in_history_is_settled_and_not_sent_again() {
     }
 }
 
+/// its event came without naming the request; the refusal behind it, of whatever kind, comes too late.
+#[test]
+fn a_refusal_behind_the_event_that_settled_it_changes_nothing() {
+    for code in [ErrorCode::Internal, ErrorCode::LimitPerSecond, ErrorCode::Acl] {
+        let mut shell = Shell::resume();
+        shell.come_up(true, 0);
+        let sent = sends(&shell.send_text(1))[0];
+        let outputs = shell.push(None, Push::Event(message(ROOM, 1, me(), Some(token(1)))));
+        assert!(outputs.iter().any(|output| stores_entry(output, OutboxState::Settled)));
+        let error = MessagingError::from(code);
+        let outputs = shell.push(Some(sent), Push::Error { header: header(Action::SendMessage), error });
+        assert!(!outputs.iter().any(|output| matches!(output, Output::Write(_))), "{code:?}");
+        for _ in 0..30 {
+            shell.give(Input::Noise(shell.link()));
+            assert_eq!(sends(&shell.wait()), [], "{code:?}");
+        }
+    }
+}
+
 /// killed between sending and answer, the entry is uncertain at the next start, not stuck.
 #[test]
 fn what_was_being_sent_when_the_process_ended_is_uncertain_at_the_next_start() {
