@@ -87,6 +87,8 @@ struct Shell {
     commands: u64,
     link: Option<LinkId>,
     state: LinkState,
+    /// How often in a row something was due at once.
+    spins: u32,
 }
 
 impl Shell {
@@ -104,7 +106,7 @@ impl Shell {
         // Another process draws other request ids than the one that left this.
         let seed = 1 + saved.outbox.len() as u64;
         let core = Core::restore(saved, settings, seed, Uptime::default());
-        Self { core, now: Uptime::default(), commands: 0, link: None, state: LinkState::default() }
+        Self { core, now: Uptime::default(), commands: 0, link: None, state: LinkState::default(), spins: 0 }
     }
 
     fn give(&mut self, input: Input) -> Vec<Output> {
@@ -126,6 +128,8 @@ impl Shell {
     /// Lets time pass until something is due.
     fn wait(&mut self) -> Vec<Output> {
         let due = self.core.deadline().expect("something is due");
+        self.spins = if due > self.now { 0 } else { self.spins + 1 };
+        assert!(self.spins < 1_000, "O-8: due again and again, and nothing comes of it");
         self.now = self.now.max(due);
         self.give(Input::DeadlinePassed)
     }
