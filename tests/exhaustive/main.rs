@@ -91,7 +91,7 @@ fn search(flavour: Flavour, left: Budget) -> Result<(), String> {
     ended
 }
 
-/// Whether the worlds are as large as they get: minutes in a release build.
+/// Whether more may go wrong: a long run, for a release build.
 fn is_large() -> bool {
     std::env::var_os("LARGE").is_some()
 }
