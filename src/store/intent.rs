@@ -6,7 +6,8 @@ use crate::model::{
     ClientToken, ConversationConfig, ConversationId, Intent, MessageId, MessageKey, Notification, Participant,
     Permissions, RawJson, Sequence, UserId,
 };
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// User, permissions, last read.
 type StoredParticipant = (UserId, u32, Sequence);
@@ -28,12 +29,14 @@ pub(super) enum StoredIntent {
         direct: bool,
         public_join: bool,
         uber: bool,
+        #[serde(deserialize_with = "object")]
         custom_data: RawJson,
     },
     EditConversation {
         conversation: ConversationId,
         title: Option<String>,
         public_join: Option<bool>,
+        #[serde(default, deserialize_with = "some_object")]
         custom_data: Option<RawJson>,
     },
     RemoveConversation(ConversationId),
@@ -54,6 +57,7 @@ pub(super) enum StoredIntent {
     SendMessage {
         conversation: ConversationId,
         text: String,
+        #[serde(default, deserialize_with = "some_payload")]
         payload: Option<RawJson>,
     },
     // The first version wrote text and payload in full, a payload of null for a message that has none.
@@ -61,6 +65,7 @@ pub(super) enum StoredIntent {
         conversation: ConversationId,
         message: StoredMessage,
         text: Option<String>,
+        #[serde(default, deserialize_with = "some_payload")]
         payload: Option<RawJson>,
     },
     RemoveMessage {
@@ -76,7 +81,9 @@ pub(super) enum StoredIntent {
         sequence: Sequence,
     },
     EditUser {
+        #[serde(default, deserialize_with = "some_object")]
         custom_data: Option<RawJson>,
+        #[serde(default, deserialize_with = "some_object")]
         private_custom_data: Option<RawJson>,
     },
     // Names on the wire; one that is no kind of notification is left out.
@@ -84,6 +91,26 @@ pub(super) enum StoredIntent {
     Subscribe(Vec<UserId>),
     Unsubscribe(Vec<UserId>),
     UnsubscribeAll,
+}
+
+/// Reads custom data. It was checked before it was accepted: anything but an object is damage, and no server reads it.
+fn object<'de, D: Deserializer<'de>>(stored: D) -> Result<RawJson, D::Error> {
+    some_object(stored)?.ok_or_else(|| D::Error::custom("custom data is no object"))
+}
+
+fn some_object<'de, D: Deserializer<'de>>(stored: D) -> Result<Option<RawJson>, D::Error> {
+    let data = Option::<RawJson>::deserialize(stored)?;
+    if data.as_ref().is_none_or(RawJson::is_object) {
+        Ok(data)
+    } else {
+        Err(D::Error::custom("custom data is no object"))
+    }
+}
+
+fn some_payload<'de, D: Deserializer<'de>>(stored: D) -> Result<Option<RawJson>, D::Error> {
+    let payload = Option::<RawJson>::deserialize(stored)?;
+    let is_sound = payload.as_ref().is_none_or(RawJson::is_array_of_objects);
+    if is_sound { Ok(payload) } else { Err(D::Error::custom("a payload is no array of objects")) }
 }
 
 impl From<MessageKey> for StoredMessage {

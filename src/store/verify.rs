@@ -207,7 +207,8 @@ impl Reader<'_> {
             for uncovered in covered.missing(hole) {
                 findings.add(Fault::Coverage, Some(uncovered), "the hole lies outside of what was asked for");
             }
-            if hole.iter().any(|at| held.contains(at)) {
+            // By ranges, not by positions: a damaged hole may span all there are.
+            if held.iter().any(|range| range.intersection(hole).is_some()) {
                 findings.add(Fault::Coverage, Some(hole), "said to hold nothing, and holds something");
             }
         }
