@@ -267,6 +267,7 @@ mod tests {
     fn entries() -> Vec<OutboxEntry> {
         let message = MessageKey::Id(MessageId::from_uuid(Uuid::from_u128(5)));
         let data = || Some(RawJson::new(r#"{"conversation":"not this"}"#).unwrap());
+        let payload = || Some(RawJson::new(r#"[{"conversation":"not this"}]"#).unwrap());
         let users = || vec![UserId::new(9).unwrap()];
         let participants = || vec![Participant::new(UserId::new(9).unwrap())];
         let intents = vec![
@@ -279,7 +280,7 @@ mod tests {
             Intent::EditParticipants { conversation: HERE, participants: participants() },
             Intent::RemoveParticipants { conversation: HERE, users: users() },
             Intent::SendMessage { conversation: HERE, text: "one".to_owned(), payload: None },
-            Intent::EditMessage { conversation: HERE, message, text: None, payload: data() },
+            Intent::EditMessage { conversation: HERE, message, text: None, payload: payload() },
             Intent::RemoveMessage { conversation: HERE, message },
             Intent::RemoveDuplicate { conversation: HERE, message: MessageId::from_uuid(Uuid::from_u128(5)) },
             Intent::MarkAsRead { conversation: HERE, sequence: Sequence(1) },
