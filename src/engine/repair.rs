@@ -33,9 +33,9 @@ impl Messenger {
 
     /// Puts right what can be put right, and says what that was.
     ///
-    /// Messages, indices, counts and coverage are made anew from the events held, and by what entries of the outbox are found. An event that is damaged is missing
-    /// from then on, and fetched again like anything else that is missing; in a conversation that no server will show
-    /// again it is left as it is. No entry of the outbox is touched. The link is given up and comes back by itself.
+    /// Messages, indices, counts and coverage are made anew from the events held, and by what entries of the outbox are
+    /// found. An event that is damaged is missing from then on, and fetched again like anything else that is missing; in
+    /// a conversation that no server will show again it is left as it is. No entry of the outbox is touched. The link is given up and comes back by itself.
     ///
     /// # Errors
     ///
@@ -55,7 +55,8 @@ impl Messenger {
         Ok(Repair { found, rebuilt, missing, left })
     }
 
-    /// Makes conversations anew from their logs, and the index of the outbox from its entries, each with these events in place of those held at their positions.
+    /// Makes conversations anew from their logs, each with these events in place of those held at their positions, and
+    /// the index of the outbox from its entries.
     pub(super) async fn rebuild(&self, conversations: Vec<(ConversationId, Vec<Event>)>) -> Result<(), Error> {
         let (answer, done) = oneshot::channel();
         self.shared.calls.send(Call::Rebuild(conversations, answer)).await.map_err(|_| Error::Closed)?;
