@@ -4,7 +4,7 @@
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// A folder with a server and the stores of its users.
@@ -12,7 +12,28 @@ struct World {
     folder: TempDir,
     url: String,
     ca: String,
-    server: Option<Child>,
+    server: Option<Running>,
+}
+
+/// A process that ends with its test, also with one that fails: left behind, it would hold the run's output open.
+struct Running(Child);
+
+impl Running {
+    fn spawn(command: &mut Command) -> Self {
+        Self(command.stdout(Stdio::piped()).spawn().expect("the tool"))
+    }
+
+    fn output(&mut self) -> BufReader<ChildStdout> {
+        BufReader::new(self.0.stdout.take().expect("taken once"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Gone already where the story ended it.
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
 }
 
 fn tool() -> Command {
@@ -68,27 +89,24 @@ impl World {
     }
 
     fn start(&mut self, listen: &str) {
-        let mut child = tool()
-            .args(["--json", "serve", "--listen", listen, "--data"])
-            .arg(self.data())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut serve = tool();
+        serve.args(["--json", "serve", "--listen", listen, "--data"]).arg(self.data());
+        let mut server = Running::spawn(&mut serve);
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        server.output().read_line(&mut line).unwrap();
         let ready: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(ready["type"], "ready");
         self.url = ready["url"].as_str().unwrap().to_owned();
         self.ca = ready["ca"].as_str().unwrap().to_owned();
         assert_eq!(Path::new(ready["data"].as_str().unwrap()), self.data());
-        self.server = Some(child);
+        self.server = Some(server);
     }
 
     /// Ends the server in order, by the signal an operator sends.
     fn stop(&mut self) {
-        let mut child = self.server.take().unwrap();
-        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
-        assert!(child.wait().unwrap().success());
+        let mut server = self.server.take().unwrap();
+        assert!(Command::new("kill").args(["-TERM", &server.0.id().to_string()]).status().unwrap().success());
+        assert!(server.0.wait().unwrap().success());
     }
 
     fn start_again(&mut self) {
@@ -117,15 +135,6 @@ impl World {
     fn texts(&self, device: &str) -> Vec<String> {
         let messages = self.ok(device, &["messages", "Lunch"]);
         messages.iter().map(|message| message["text"].as_str().expect("no gap").to_owned()).collect()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if let Some(mut server) = self.server.take() {
-            server.kill().ok();
-            server.wait().ok();
-        }
     }
 }
 
@@ -418,28 +427,23 @@ fn every_way_to_log_in_leads_to_a_session_and_a_logout_ends_it() {
 fn a_store_in_use_can_be_looked_into_and_written_to() {
     let world = World::with_users(&["alice", "bob"]);
     world.ok("alice", &["create", "--title", "Lunch", "bob@chat.acme", "--wait"]);
-    let mut following = tool()
-        .args(["--json", "--store"])
-        .arg(world.store("alice"))
-        .args(["sync", "--follow"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(following.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut sync = tool();
+    sync.args(["--json", "--store"]).arg(world.store("alice")).args(["sync", "--follow"]);
+    let mut following = Running::spawn(&mut sync);
+    let mut lines = following.output().lines().map(Result::unwrap);
     assert!(lines.any(|line| line.contains(r#""type":"summary""#)));
     assert_eq!(world.ok("alice", &["conversations"])[0]["title"], "Lunch");
     assert_eq!(world.ok("alice", &["inspect"])[0]["account"], "alice@chat.acme");
-    assert_eq!(world.ok("alice", &["inspect"])[0]["holder"]["process"], following.id());
+    assert_eq!(world.ok("alice", &["inspect"])[0]["holder"]["process"], following.0.id());
     assert_eq!(world.ok("alice", &["send", "Lunch", "from here", "--wait"])[0]["state"], "settled");
     assert!(lines.any(|line| line.contains("from here")));
     let told = error(&world.run("alice", &["logout"]), 3);
-    assert!(told["message"].as_str().unwrap().contains(&format!("process {}", following.id())), "{told}");
+    assert!(told["message"].as_str().unwrap().contains(&format!("process {}", following.0.id())), "{told}");
     assert!(told["hint"].is_string());
     world.ok("bob", &["sync"]);
     world.ok("bob", &["send", "Lunch", "hello there", "--wait"]);
     assert!(lines.any(|line| line.contains("hello there")), "what happens is printed as it happens");
-    following.kill().unwrap();
-    following.wait().unwrap();
+    drop(following);
     assert!(world.ok("alice", &["inspect"])[0]["holder"].is_null(), "a dead one holds nothing");
 }
 
