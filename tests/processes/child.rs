@@ -5,7 +5,7 @@ use backscroll::engine::{Role, Window};
 use backscroll::model::{ConversationId, Intent};
 use backscroll::{Config, Messenger, MessengerEvent};
 use futures_util::StreamExt;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{BufRead, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +16,9 @@ use tokio::time::{Interval, MissedTickBehavior};
 /// Between two messages of a child: four of them stay below what one lane takes, a round trip and two commits a
 /// message, so that what is measured is not a queue.
 const PACE: Duration = Duration::from_millis(50);
+
+/// Messages of a child under way at once, for a disk that takes less than that: the queue stays as short as it was.
+const UNDER_WAY: usize = 20;
 
 /// A screen has a frame rate; without one eight readers would only measure the processor.
 const FRAME: Duration = Duration::from_millis(10);
@@ -97,31 +100,39 @@ async fn read(messenger: Messenger, conversation: ConversationId, over: Arc<Atom
     say(&format!("screens {screens}"));
 }
 
+/// Returns what a line of the parent sets. A parent that is gone, or whose test failed, ends this process: the server
+/// went with it, so that nothing would ever arrive.
+pub(crate) fn listen_to_the_parent() -> Arc<AtomicBool> {
+    let told_to_stop = Arc::new(AtomicBool::new(false));
+    let stop = Arc::clone(&told_to_stop);
+    std::thread::spawn(move || {
+        std::io::stdin().lock().lines().map_while(Result::ok).for_each(|_| stop.store(true, Ordering::Relaxed));
+        std::process::exit(1);
+    });
+    told_to_stop
+}
+
 /// Writes until told to stop, then waits until everything has arrived.
-pub(crate) async fn work(store: &Path, conversation: ConversationId, name: &str) {
+pub(crate) async fn work(over: Arc<AtomicBool>, store: &Path, conversation: ConversationId, name: &str) {
     let messenger = Messenger::open(Config::new(store).settings(settings())).await.expect("a store that opens");
     let held = messenger.conversation(conversation).await.expect("reads").expect("held").conversation;
-    let over = Arc::new(AtomicBool::new(false));
     tokio::spawn(tell_role(messenger.clone()));
     tokio::spawn(tell_lags(messenger.clone(), format!("{name}-")));
     let readers: Vec<_> =
         (0..READERS).map(|_| tokio::spawn(read(messenger.clone(), conversation, Arc::clone(&over)))).collect();
-    let stop = Arc::clone(&over);
-    std::thread::spawn(move || {
-        // A line, or the end of the parent.
-        std::io::stdin().lock().read_line(&mut String::new()).ok();
-        stop.store(true, Ordering::Relaxed);
-    });
     say("ready");
-    let mut under_way = Vec::new();
+    let mut under_way = VecDeque::new();
     let mut count = 0_u32;
     let mut pace = pace(PACE);
     while !over.load(Ordering::Relaxed) {
         let text = format!("{name}-{count} {}", micros());
-        under_way.push(held.send_message(text.as_str(), None).await.expect("a wish is accepted"));
+        under_way.push_back(held.send_message(text.as_str(), None).await.expect("a wish is accepted"));
         // Only what was told counts as accepted.
         say(&format!("accepted {text}"));
         count += 1;
+        if under_way.len() == UNDER_WAY {
+            under_way.pop_front().expect("just counted").await.expect("a message arrives");
+        }
         pace.tick().await;
     }
     for sending in under_way {

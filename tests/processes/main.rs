@@ -27,9 +27,10 @@ fn entry_of_the_child() {
     let mut word = || words.next().expect("four words");
     let (kind, store, conversation, name) = (word(), PathBuf::from(word()), word(), word());
     let conversation: ConversationId = conversation.parse().expect("an id");
+    let told_to_stop = child::listen_to_the_parent();
     runtime().block_on(async {
         match kind {
-            "work" => child::work(&store, conversation, name).await,
+            "work" => child::work(told_to_stop, &store, conversation, name).await,
             "drop off" => child::drop_off(&store, conversation, name).await,
             "wish" => kills::wish_until_killed(&store, conversation, name).await,
             other => panic!("no such work: {other}"),

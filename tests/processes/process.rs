@@ -5,13 +5,14 @@ use crate::world::PATIENCE;
 use backscroll::model::ConversationId;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
 
-/// A child, and what it said.
+/// A child, and what it said. Dropped, it lets go of the child's input, which ends the child.
 pub(crate) struct Process {
     pub(crate) child: Child,
+    input: ChildStdin,
     lines: Receiver<String>,
     pub(crate) accepted: Vec<String>,
     pub(crate) lags: Vec<u64>,
@@ -29,10 +30,11 @@ impl Process {
             .stdout(Stdio::piped())
             .spawn()
             .expect("a child");
+        let input = child.stdin.take().expect("a pipe");
         let out = BufReader::new(child.stdout.take().expect("a pipe"));
         let (said, lines) = channel();
         std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| said.send(line)));
-        Self { child, lines, accepted: Vec::new(), lags: Vec::new(), missed: 0, syncing: false, done: false }
+        Self { child, input, lines, accepted: Vec::new(), lags: Vec::new(), missed: 0, syncing: false, done: false }
     }
 
     /// Waits until the child is at work.
@@ -71,7 +73,7 @@ impl Process {
 
     /// Has the child stop writing, and waits until all it wrote has arrived.
     pub(crate) fn finish(&mut self) {
-        writeln!(self.child.stdin.as_mut().expect("a pipe"), "stop").expect("a child that listens");
+        writeln!(self.input, "stop").expect("a child that listens");
         let done = self.listen(Instant::now() + PATIENCE, |process| process.done);
         assert!(done, "a child ended early: {:?}", self.child.try_wait());
         assert!(self.child.wait().expect("an end").success());
