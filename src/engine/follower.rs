@@ -249,22 +249,36 @@ fn news(reader: &Reader<'_>, from: u64, mut held: BTreeMap<ConversationId, Range
     };
     let mut items = Vec::new();
     for change in set.changes {
-        match change {
-            Change::Session => items.push(Item::Session(reader.session()?)),
-            Change::User(id) => items.extend(reader.user(id)?.map(Item::User)),
-            Change::Outbox(token) => items.push(Item::Outbox(token, reader.entry(token)?)),
-            Change::Conversation(id) => {
-                let now = reader.held(id)?;
-                let told = held.entry(id).or_default();
-                for range in now.iter() {
-                    for new in told.missing(range) {
-                        items.extend(reader.events(id, new)?.into_iter().map(Item::Event));
-                    }
-                }
-                *told = now;
-            }
+        match read_change(reader, &change, &mut held) {
+            Ok(news) => items.extend(news),
+            Err(damage) if damage.is_damage() => tracing::error!(%damage, "cannot tell what changed"),
+            Err(error) => return Err(error),
         }
         items.push(Item::Change(change));
     }
     Ok(News { up_to: set.number, missed: 0, held, items })
+}
+
+fn read_change(
+    reader: &Reader<'_>,
+    change: &Change,
+    held: &mut BTreeMap<ConversationId, Ranges>,
+) -> Result<Vec<Item>, StoreError> {
+    Ok(match *change {
+        Change::Session => vec![Item::Session(reader.session()?)],
+        Change::User(id) => reader.user(id)?.map(Item::User).into_iter().collect(),
+        Change::Outbox(token) => vec![Item::Outbox(token, reader.entry(token)?)],
+        Change::Conversation(id) => {
+            let now = reader.held(id)?;
+            let told = held.entry(id).or_default();
+            let mut events = Vec::new();
+            for range in now.iter() {
+                for new in told.missing(range) {
+                    events.extend(reader.events(id, new)?.into_iter().map(Item::Event));
+                }
+            }
+            *told = now;
+            events
+        }
+    })
 }

@@ -126,14 +126,21 @@ impl Messenger {
     /// [`Error::Store`] when there is no such file or it cannot be read.
     pub async fn inspect(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let store = OpenStore::inspect(path.into()).await?;
-        let saved = store.saved_state().await?;
+        // Looked into is also what is damaged: whose file it is may be all that cannot be read.
+        let session = match store.read(|reader| reader.session()).await {
+            Err(damage) if damage.is_damage() => {
+                tracing::error!(%damage, "cannot tell whose file this is");
+                None
+            }
+            read => read?,
+        };
         let shared = Shared {
             calls: mpsc::channel(1).0,
             server: None,
             allow_plain: false,
             history: HistoryPolicy::default(),
-            link: watch::channel(LinkState::before_dialling(saved.session.as_ref())).1,
-            session: watch::channel(saved.session).1,
+            link: watch::channel(LinkState::before_dialling(session.as_ref())).1,
+            session: watch::channel(session).1,
             role: watch::channel(Role::Following { holder: store.holder().await? }).1,
             store,
             told: broadcast::channel(1).0.downgrade(),

@@ -121,12 +121,13 @@ impl OpenStore {
         blocking(move || shared.store()?.read(question)).await
     }
 
-    /// Returns everything the core needs to go on where it was.
+    /// Returns everything the core needs to go on where it was. Conversations that it would miss, for damage to them,
+    /// are made anew before, if this process is the one that writes.
     pub(crate) async fn saved_state(&self) -> Result<SavedState, StoreError> {
         let shared = Arc::clone(&self.shared).read_owned().await;
         let keeper = self.keeper.clone();
         blocking(move || {
-            let mut saved = shared.store()?.saved_state()?;
+            let mut saved = readable(shared.store()?)?;
             if let (Some(session), Some(keeper)) = (&mut saved.session, keeper) {
                 let kept = keeper.kept().map_err(|source| StoreError::TokenKeeper { source })?;
                 session.tokens = kept.or_else(|| session.tokens.take());
@@ -218,6 +219,30 @@ async fn share(path: PathBuf) -> Result<Store, StoreError> {
     tokio::time::timeout(MADE_TIMEOUT, opened)
         .await
         .unwrap_or(Err(StoreError::InUse { path: path.clone(), holder: None }))
+}
+
+/// Returns what can be read, and makes more of it readable if it may.
+fn readable(store: &Store) -> Result<SavedState, StoreError> {
+    let saved = store.saved_state()?;
+    let syncs = store.standing().is_some_and(|standing| standing.borrow().role == Role::Syncing);
+    if saved.unreadable.is_empty() || !syncs {
+        return Ok(saved);
+    }
+    let mut anew: Vec<Write> = saved.unreadable.iter().map(|id| Write::Rebuild(*id, Vec::new())).collect();
+    anew.push(Write::Mend);
+    match store.write(anew).wait() {
+        Ok(_) => {
+            tracing::warn!(
+                conversations = saved.unreadable.len(),
+                "damaged conversations were made anew from their events"
+            );
+            store.saved_state()
+        }
+        Err(error) => {
+            tracing::error!(%error, "damaged conversations could not be made anew");
+            Ok(saved)
+        }
+    }
 }
 
 fn keep(keeper: &dyn TokenKeeper, tokens: Option<&Tokens>) -> Result<(), StoreError> {

@@ -89,6 +89,12 @@ impl Messenger {
         .await
     }
 
+    /// Returns how many conversations and outbox entries cannot be read for damage, and are therefore in no list of them;
+    /// [`verify`](Self::verify) names them.
+    pub async fn unreadable(&self) -> Result<u64, Error> {
+        self.read(|reader| reader.unreadable()).await
+    }
+
     /// Returns what is still to be fetched, of one conversation or of all, rising in each.
     pub async fn gaps(
         &self,

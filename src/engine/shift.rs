@@ -134,7 +134,10 @@ impl Engine {
                 Stop::Role | Stop::Failed(_) => {}
                 Stop::Rebuild(conversations, answer) => {
                     let anew = conversations.into_iter().map(|(id, instead)| Write::Rebuild(id, instead));
-                    let rebuilt = self.store.write(anew.chain([Write::OutboxIndex]).collect()).await;
+                    let rebuilt = self.store.write(anew.chain([Write::Mend]).collect()).await;
+                    // The link went with the driver: whoever waits for it from now on waits for the next one.
+                    let without_link = LinkState::before_dialling(self.listeners.session.borrow().as_ref());
+                    self.listeners.link_state.send_replace(without_link);
                     // Whoever asked may have stopped waiting.
                     answer.send(rebuilt.map(drop).map_err(Error::from)).ok();
                 }

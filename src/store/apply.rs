@@ -107,10 +107,16 @@ impl Transaction<'_> {
                 outbox::set(self.connection, entry)?;
                 self.touched(Change::Outbox(entry.token));
             }
-            Write::OutboxIndex => {
+            Write::Mend => {
                 // What is found by it now was not shown before, or shown elsewhere.
                 for token in outbox::index_anew(self.connection)? {
                     self.touched(Change::Outbox(token));
+                }
+                coverage::mend_heads_cursor(self.connection)?;
+                for user in people::forget_unreadable(self.connection)? {
+                    self.touched(Change::User(user));
+                    // Who takes part is asked for where a conversation is described.
+                    coverage::forget_heads_cursor(self.connection)?;
                 }
             }
             Write::WishAnswered(number, answer) => {

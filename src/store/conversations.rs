@@ -3,10 +3,11 @@
 use super::connections::Reader;
 use super::coverage;
 use super::error::{Doing, StoreError};
+use super::sifted::Sifted;
 use super::value::{Columns, LocalId};
 use crate::model::{
     Conversation, ConversationConfig, ConversationId, Delivery, HistoryPolicy, Membership, Message, Participant,
-    Permissions, Ranges, Sequence, SequenceRange, Timestamp, UserId,
+    Permissions, Ranges, RawJson, Sequence, SequenceRange, Timestamp, UserId,
 };
 use crate::sync::SavedConversation;
 use rusqlite::{Connection, Params, Row, params};
@@ -73,10 +74,14 @@ macro_rules! conversation_columns {
     };
 }
 
+fn local_of(columns: &Columns<'_>) -> Result<LocalId, StoreError> {
+    LocalId::new(columns.rowid()).ok_or_else(|| columns.damaged("local id"))
+}
+
 /// Reads a row; participants and coverage come from their own tables.
 fn row_of(row: &Row<'_>) -> Result<(LocalId, ConversationRow), StoreError> {
     let columns = Columns::new(row, "conversation")?;
-    let local = LocalId::new(columns.rowid()).ok_or_else(|| columns.damaged("local id"))?;
+    let local = local_of(&columns)?;
     let config = ConversationConfig {
         title: columns.get(2, "title")?,
         participants: Vec::new(),
@@ -157,23 +162,26 @@ fn read_rows(
     connection: &Connection,
     sql: &'static str,
     parameters: impl Params,
-) -> Result<Vec<ConversationRow>, StoreError> {
+) -> Result<Sifted<ConversationRow>, StoreError> {
     const DOING: &str = "read conversations";
     let mut select = connection.prepare_cached(sql).doing(DOING)?;
     let mut rows = select.query(parameters).doing(DOING)?;
-    let mut found = Vec::new();
+    let mut found = Sifted::new();
     while let Some(row) = rows.next().doing(DOING)? {
-        let (local, mut row) = row_of(row)?;
-        row.conversation.participants = participants(connection, local)?;
-        row.coverage = coverage::covered(connection, local)?;
-        row.history = coverage::history(connection, local)?;
-        // Of a conversation whose head was never told, nothing is known to be all.
-        row.unread_exact = row.head > Sequence::ZERO
-            && SequenceRange::new(row.own_read_mark.next(), row.head)
-                .is_none_or(|above| row.coverage.contains_range(above));
-        found.push(row);
+        found.add(row_of(row).and_then(|(local, row)| complete(connection, local, row)))?;
     }
     Ok(found)
+}
+
+fn complete(connection: &Connection, local: LocalId, mut row: ConversationRow) -> Result<ConversationRow, StoreError> {
+    row.conversation.participants = participants(connection, local)?;
+    row.coverage = coverage::covered(connection, local)?;
+    row.history = coverage::history(connection, local)?;
+    // Of a conversation whose head was never told, nothing is known to be all.
+    row.unread_exact = row.head > Sequence::ZERO
+        && SequenceRange::new(row.own_read_mark.next(), row.head)
+            .is_none_or(|above| row.coverage.contains_range(above));
+    Ok(row)
 }
 
 /// Returns the description held, or `None` when there never was one.
@@ -237,12 +245,13 @@ impl Reader<'_> {
             concat!("SELECT ", conversation_columns!(), " FROM conversation WHERE uuid = ?1"),
             [id],
         )?;
-        Ok(rows.into_iter().next())
+        Ok(rows.whole()?.into_iter().next())
     }
 
-    /// Returns those the user is or was in, latest activity first: at most `limit` after the first `offset`.
+    /// Returns those the user is or was in, latest activity first: at most `limit` after the first `offset`. One whose
+    /// row is damaged is passed over, and [`verify`](Self::verify) finds it.
     pub fn conversations(&self, limit: u32, offset: u32) -> Result<Vec<ConversationRow>, StoreError> {
-        read_rows(
+        let rows = read_rows(
             self.connection,
             concat!(
                 "SELECT ",
@@ -250,7 +259,8 @@ impl Reader<'_> {
                 " FROM conversation WHERE membership < 2 ORDER BY last_activity DESC, id DESC LIMIT ?1 OFFSET ?2"
             ),
             [limit, offset],
-        )
+        )?;
+        Ok(rows.go_on())
     }
 
     /// Returns the conversations whose uuid begins with `name`, or whose title is exactly `name`: at most 10.
@@ -261,7 +271,7 @@ impl Reader<'_> {
             return Ok(Vec::new());
         }
         let (from, to) = uuids_beginning(name).unzip();
-        read_rows(
+        let rows = read_rows(
             self.connection,
             concat!(
                 "SELECT ",
@@ -269,11 +279,21 @@ impl Reader<'_> {
                 " FROM conversation WHERE uuid BETWEEN ?1 AND ?2 OR title = ?3 ORDER BY last_activity DESC LIMIT 10"
             ),
             params![from, to, name],
-        )
+        )?;
+        Ok(rows.go_on())
     }
 
-    /// Returns what the core needs to know of every conversation.
+    /// Returns what the core needs to know of every conversation. One whose rows are damaged is passed over, and
+    /// [`verify`](Self::verify) finds it.
     pub fn saved_conversations(&self) -> Result<Vec<SavedConversation>, StoreError> {
+        Ok(self.sift_saved_conversations(&mut Vec::new())?.go_on())
+    }
+
+    /// Notes in `unreadable` the conversations that are passed over, as far as it can be read which they are.
+    pub(super) fn sift_saved_conversations(
+        &self,
+        unreadable: &mut Vec<ConversationId>,
+    ) -> Result<Sifted<SavedConversation>, StoreError> {
         const DOING: &str = "read conversations";
         let mut select = self
             .connection
@@ -283,24 +303,32 @@ impl Reader<'_> {
             )
             .doing(DOING)?;
         let mut rows = select.query([]).doing(DOING)?;
-        let mut saved = Vec::new();
+        let mut saved = Sifted::new();
         while let Some(row) = rows.next().doing(DOING)? {
             let columns = Columns::new(row, "conversation")?;
-            let local = LocalId::new(columns.rowid()).ok_or_else(|| columns.damaged("local id"))?;
-            saved.push(SavedConversation {
-                id: columns.get(1, "uuid of a conversation")?,
-                head: columns.get(2, "sequence")?,
-                described_at: columns.get(3, "sequence")?,
-                membership: membership_of(&columns, 4)?,
-                uber: columns.get(5, "yes or no")?,
-                coverage: coverage::covered(self.connection, local)?,
-                holes: coverage::holes(self.connection, local)?.into_iter().map(|(hole, _)| hole).collect(),
-                last_activity: columns.get(6, "time")?,
-                own_read: columns.get(7, "sequence")?,
-                history: coverage::history(self.connection, local)?,
-            });
+            let read = self.saved_conversation(&columns);
+            if read.is_err() {
+                unreadable.extend(columns.get::<ConversationId>(1, "uuid of a conversation"));
+            }
+            saved.add(read)?;
         }
         Ok(saved)
+    }
+
+    fn saved_conversation(&self, columns: &Columns<'_>) -> Result<SavedConversation, StoreError> {
+        let local = local_of(columns)?;
+        Ok(SavedConversation {
+            id: columns.get(1, "uuid of a conversation")?,
+            head: columns.get(2, "sequence")?,
+            described_at: columns.get(3, "sequence")?,
+            membership: membership_of(columns, 4)?,
+            uber: columns.get(5, "yes or no")?,
+            coverage: coverage::covered(self.connection, local)?,
+            holes: coverage::holes(self.connection, local)?.into_iter().map(|(hole, _)| hole).collect(),
+            last_activity: columns.get(6, "time")?,
+            own_read: columns.get(7, "sequence")?,
+            history: coverage::history(self.connection, local)?,
+        })
     }
 
     /// Returns the local number of a conversation, if it is known.
@@ -308,7 +336,7 @@ impl Reader<'_> {
         Ok(self.heads(Some(conversation))?.first().map(|(_, local, _)| *local))
     }
 
-    /// Returns the head of one conversation or of all.
+    /// Returns the head of one conversation or of all. Of all, those whose rows are damaged are passed over.
     pub(super) fn heads(
         &self,
         only: Option<ConversationId>,
@@ -322,13 +350,93 @@ impl Reader<'_> {
             })
             .doing(DOING)?;
         let mut rows = select.query([only]).doing(DOING)?;
-        let mut heads = Vec::new();
+        let mut heads = Sifted::new();
         while let Some(row) = rows.next().doing(DOING)? {
             let columns = Columns::new(row, "conversation")?;
-            let local = LocalId::new(columns.rowid()).ok_or_else(|| columns.damaged("local id"))?;
-            heads.push((columns.get(1, "uuid of a conversation")?, local, columns.get(2, "sequence")?));
+            let head =
+                || Ok((columns.get(1, "uuid of a conversation")?, local_of(&columns)?, columns.get(2, "sequence")?));
+            heads.add(head())?;
         }
-        Ok(heads)
+        match only {
+            Some(_) => heads.whole(),
+            None => Ok(heads.go_on()),
+        }
+    }
+
+    /// Returns which conversations there are, known by as little as can be read.
+    pub(super) fn numbered(&self) -> Result<Sifted<(ConversationId, LocalId)>, StoreError> {
+        const DOING: &str = "read conversations";
+        let mut select =
+            self.connection.prepare_cached("SELECT id, uuid FROM conversation ORDER BY id").doing(DOING)?;
+        let mut rows = select.query([]).doing(DOING)?;
+        let mut numbered = Sifted::new();
+        while let Some(row) = rows.next().doing(DOING)? {
+            let columns = Columns::new(row, "conversation")?;
+            let known = || Ok((columns.get(1, "uuid of a conversation")?, local_of(&columns)?));
+            numbered.add(known())?;
+        }
+        Ok(numbered)
+    }
+}
+
+/// Makes the row of a conversation readable again, if it is not: what cannot be read is as before anybody told of it,
+/// and all conversations are asked for again.
+pub(super) fn mend(connection: &Connection, local: LocalId) -> Result<(), StoreError> {
+    const DOING: &str = "make a conversation readable";
+    if is_damaged(coverage::history(connection, local))? {
+        coverage::set_history(connection, local, None)?;
+    }
+    if !is_damaged(described(connection, local))? {
+        return Ok(());
+    }
+    let mut select = connection
+        .prepare_cached(concat!("SELECT ", conversation_columns!(), " FROM conversation WHERE id = ?1"))
+        .doing(DOING)?;
+    let mut rows = select.query([local.get()]).doing(DOING)?;
+    let Some(row) = rows.next().doing(DOING)? else { return Ok(()) };
+    let title = row.get_ref(2).ok().and_then(|title| title.as_bytes().ok()).map(String::from_utf8_lossy);
+    let flag = |place| row.get::<_, bool>(place).unwrap_or_default();
+    let time = |place| row.get::<_, i64>(place).unwrap_or_default();
+    let sequence = |place| row.get::<_, Sequence>(place).unwrap_or_default();
+    let membership = Columns::new(row, "conversation").and_then(|columns| membership_of(&columns, 10));
+    connection
+        .prepare_cached(
+            "UPDATE conversation SET title = ?2, custom_data = ?3, direct = ?4, public_join = ?5, uber = ?6,
+                 created_at = ?7, last_update = ?8, described_at = 0, membership = ?9, head = ?10, own_read = ?11,
+                 unread = 0, last_activity = ?12, preview_sequence = NULL, preview_sender = NULL,
+                 preview_sent_at = NULL, preview_text = NULL
+             WHERE id = ?1",
+        )
+        .and_then(|mut update| {
+            update.execute(params![
+                local.get(),
+                title.unwrap_or_default().into_owned(),
+                row.get::<_, RawJson>(3).unwrap_or_else(|_| ConversationConfig::default().custom_data),
+                flag(4),
+                flag(5),
+                flag(6),
+                time(7),
+                time(8),
+                // A member until the server says otherwise: whoever asks of too much is told so.
+                membership_column(membership.unwrap_or(Membership::Member)),
+                sequence(11),
+                sequence(12),
+                time(14)
+            ])
+        })
+        .doing(DOING)?;
+    connection
+        .prepare_cached("DELETE FROM participant WHERE conversation = ?1")
+        .and_then(|mut delete| delete.execute([local.get()]))
+        .doing(DOING)?;
+    coverage::forget_heads_cursor(connection)
+}
+
+fn is_damaged<T>(read: Result<T, StoreError>) -> Result<bool, StoreError> {
+    match read {
+        Ok(_) => Ok(false),
+        Err(error) if error.is_damage() => Ok(true),
+        Err(error) => Err(error),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::connections::Reader;
 use super::error::{Doing, StoreError};
+use super::sifted::Sifted;
 use super::value::{Columns, LocalId};
 use crate::model::{ConversationId, HistoryPolicy, Ranges, Sequence, SequenceRange, Timestamp};
 use crate::sync::{HeadsCursor, HoleReason};
@@ -205,6 +206,23 @@ pub(super) fn set_heads_cursor(connection: &Connection, held: &HeadsCursor) -> R
         .doing("store up to where heads were compared")
 }
 
+/// Has all heads compared again.
+pub(super) fn forget_heads_cursor(connection: &Connection) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("DELETE FROM heads_cursor")
+        .and_then(|mut delete| delete.execute([]))
+        .map(drop)
+        .doing("forget up to where heads were compared")
+}
+
+/// Forgets a cursor that cannot be read.
+pub(super) fn mend_heads_cursor(connection: &Connection) -> Result<(), StoreError> {
+    match Reader::new(connection).heads_cursor() {
+        Err(error) if error.is_damage() => forget_heads_cursor(connection),
+        read => read.map(drop),
+    }
+}
+
 /// Notes that everything was held at this time.
 pub(super) fn set_whole_at(connection: &Connection, at: Timestamp) -> Result<(), StoreError> {
     connection
@@ -223,6 +241,23 @@ pub(super) fn covered(connection: &Connection, local: LocalId) -> Result<Ranges,
         |row| range_from_row(row, "coverage"),
     )?;
     Ok(ranges.into_iter().collect())
+}
+
+/// Returns what can be read of the holes in a conversation, rising.
+pub(super) fn sound_holes(
+    connection: &Connection,
+    local: LocalId,
+) -> Result<Vec<(SequenceRange, HoleReason)>, StoreError> {
+    const DOING: &str = "read holes";
+    let mut select = connection
+        .prepare_cached("SELECT conversation, first, last, reason FROM hole WHERE conversation = ?1 ORDER BY first")
+        .doing(DOING)?;
+    let mut rows = select.query([local.get()]).doing(DOING)?;
+    let mut holes = Sifted::new();
+    while let Some(row) = rows.next().doing(DOING)? {
+        holes.add(hole_from_row(row))?;
+    }
+    Ok(holes.go_on())
 }
 
 /// Returns all holes in a conversation, rising.
@@ -271,13 +306,16 @@ impl Reader<'_> {
             .doing("read when everything was held")
     }
 
-    /// Returns what is still to be fetched, of one conversation or of all, rising in each.
+    /// Returns what is still to be fetched, of one conversation or of all, rising in each. Where it cannot be read what is
+    /// held, that is everything.
     pub fn gaps(&self, only: Option<ConversationId>) -> Result<Vec<(ConversationId, SequenceRange)>, StoreError> {
         let mut gaps = Vec::new();
         for (id, local, head) in self.heads(only)? {
-            if let Some(known) = SequenceRange::new(Sequence::FIRST, head) {
-                gaps.extend(covered(self.connection, local)?.missing(known).map(|gap| (id, gap)));
-            }
+            let Some(known) = SequenceRange::new(Sequence::FIRST, head) else { continue };
+            let mut vouched_for = Sifted::new();
+            vouched_for.add(covered(self.connection, local))?;
+            let vouched_for = vouched_for.go_on().pop().unwrap_or_default();
+            gaps.extend(vouched_for.missing(known).map(|gap| (id, gap)));
         }
         Ok(gaps)
     }
@@ -286,7 +324,7 @@ impl Reader<'_> {
     pub fn holes(&self, only: Option<ConversationId>) -> Result<Vec<HoleRow>, StoreError> {
         let mut rows = Vec::new();
         for (conversation, local, _) in self.heads(only)? {
-            for (range, reason) in holes(self.connection, local)? {
+            for (range, reason) in sound_holes(self.connection, local)? {
                 // What was found out answer by answer is one hole to people.
                 let melted = rows.pop_if(|row: &mut HoleRow| {
                     row.conversation == conversation && row.reason == reason && row.range.last().next() == range.first()

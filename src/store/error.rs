@@ -105,6 +105,31 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Returns whether a row cannot be what it should be, and nothing worse.
+    pub(crate) const fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            Self::Sqlite { source, .. } => matches!(
+                source,
+                rusqlite::Error::FromSqlConversionFailure(..)
+                    | rusqlite::Error::IntegralValueOutOfRange(..)
+                    | rusqlite::Error::InvalidColumnType(..)
+                    | rusqlite::Error::Utf8Error(..)
+            ),
+            Self::Open { .. }
+            | Self::File { .. }
+            | Self::InUse { .. }
+            | Self::LeaseLost { .. }
+            | Self::NotAStore { .. }
+            | Self::Newer { .. }
+            | Self::Older { .. }
+            | Self::Migration { .. }
+            | Self::TokenKeeper { .. }
+            | Self::Paused
+            | Self::Closed => false,
+        }
+    }
+
     /// Returns whether the same call may succeed later with nothing changed but the disk's free space
     /// or another process gone.
     pub fn is_transient(&self) -> bool {

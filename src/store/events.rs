@@ -472,7 +472,9 @@ pub(super) fn newest_message(connection: &Connection, local: LocalId) -> Result<
         .and_then(|mut select| {
             select
                 .query_row([from, to], |row| {
-                    let text = row.get_ref(3)?.as_str().map_err(|_| rusqlite::Error::InvalidQuery)?;
+                    let text = row.get_ref(3)?.as_str().map_err(|error| {
+                        rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, Box::new(error))
+                    })?;
                     let end = text.char_indices().nth(conversations::PREVIEW_CHARS).map_or(text.len(), |(end, _)| end);
                     Ok((row.get(0)?, row.get(1)?, row.get(2)?, text[..end].to_owned()))
                 })

@@ -1,6 +1,7 @@
 //! The log: rows of `message` and `event`, and the events they came from.
 
 use super::error::{Doing, StoreError};
+use super::sifted::Sifted;
 use super::value::{Checksum, Columns, LocalId, local_of, sequence_of};
 use crate::model::{
     Action, Conversation, ConversationConfig, ConversationId, Event, EventBody, Message, MessageContent, MessageId,
@@ -472,28 +473,36 @@ pub(super) fn message_at(connection: &Connection, id: i64) -> Result<Option<Mess
 
 /// Returns the message rows between two row ids, inclusive, rising.
 pub(super) fn message_rows(connection: &Connection, ids: (i64, i64)) -> Result<Vec<MessageRow>, StoreError> {
+    sift_messages(connection, ids)?.whole()
+}
+
+pub(super) fn sift_messages(connection: &Connection, ids: (i64, i64)) -> Result<Sifted<MessageRow>, StoreError> {
     const DOING: &str = "read messages";
     let mut select = connection
         .prepare_cached(concat!("SELECT ", message_columns!(), " FROM message WHERE id BETWEEN ?1 AND ?2 ORDER BY id"))
         .doing(DOING)?;
     let mut rows = select.query([ids.0, ids.1]).doing(DOING)?;
-    let mut found = Vec::new();
+    let mut found = Sifted::new();
     while let Some(row) = rows.next().doing(DOING)? {
-        found.push(MessageRow::from_row(row)?);
+        found.add(MessageRow::from_row(row))?;
     }
     Ok(found)
 }
 
 /// Returns the event rows between two row ids, inclusive, rising.
 pub(super) fn event_rows(connection: &Connection, ids: (i64, i64)) -> Result<Vec<EventRow>, StoreError> {
+    sift_events(connection, ids)?.whole()
+}
+
+pub(super) fn sift_events(connection: &Connection, ids: (i64, i64)) -> Result<Sifted<EventRow>, StoreError> {
     const DOING: &str = "read events";
     let mut select = connection
         .prepare_cached(concat!("SELECT ", event_columns!(), " FROM event WHERE id BETWEEN ?1 AND ?2 ORDER BY id"))
         .doing(DOING)?;
     let mut rows = select.query([ids.0, ids.1]).doing(DOING)?;
-    let mut found = Vec::new();
+    let mut found = Sifted::new();
     while let Some(row) = rows.next().doing(DOING)? {
-        found.push(EventRow::from_row(row)?);
+        found.add(EventRow::from_row(row))?;
     }
     Ok(found)
 }

@@ -39,6 +39,7 @@ mod plans;
 mod rebuild;
 mod schema;
 mod session;
+mod sifted;
 mod value;
 mod verify;
 mod wish;
@@ -245,20 +246,23 @@ impl Store {
         self.readers.read(question)
     }
 
-    /// Returns everything the core needs to go on where it was.
+    /// Returns everything the core needs to go on where it was, without what is damaged.
     ///
     /// # Errors
     ///
-    /// When a row cannot be read or is damaged.
+    /// When the file cannot be read, or the session is damaged: nobody knows then whose file it is.
     pub fn saved_state(&self) -> Result<SavedState, StoreError> {
         self.read(|reader| {
+            let mut unreadable = Vec::new();
             Ok(SavedState {
                 session: reader.session()?,
                 push_tokens: reader.push_tokens()?,
-                conversations: reader.saved_conversations()?,
+                conversations: reader.sift_saved_conversations(&mut unreadable)?.go_on(),
+                unreadable,
                 outbox: reader.outbox()?,
+                last_position: reader.last_position()?,
                 users: reader.user_ids()?,
-                heads_cursor: reader.heads_cursor()?,
+                heads_cursor: reader.heads_cursor().or_else(|error| error.is_damage().then_some(None).ok_or(error))?,
             })
         })
     }

@@ -3,6 +3,7 @@
 use super::connections::Reader;
 use super::error::{Doing, StoreError};
 use super::intent::StoredIntent;
+use super::sifted::Sifted;
 use super::value::{Checksum, Columns};
 use crate::model::{
     ClientToken, ConversationId, ErrorCode, MessagingError, OutboxEntry, OutboxState, RequestId, Settlement,
@@ -158,15 +159,20 @@ fn entry_of(row: &Row<'_>) -> Result<OutboxEntry, StoreError> {
 }
 
 impl Reader<'_> {
-    /// Returns every entry held, settled ones included, by rising position.
+    /// Returns every entry held, settled ones included, by rising position. One whose row is damaged is passed over:
+    /// it is neither sent nor forgotten, and [`verify`](Self::verify) finds it.
     pub fn outbox(&self) -> Result<Vec<OutboxEntry>, StoreError> {
+        Ok(self.sift_outbox()?.go_on())
+    }
+
+    pub(super) fn sift_outbox(&self) -> Result<Sifted<OutboxEntry>, StoreError> {
         self.entries(concat!("SELECT ", outbox_columns!(), " FROM outbox ORDER BY position"), [])
     }
 
     /// Returns the entries about a conversation, its making included, or about the user, that are not settled, failed
     /// ones included, by rising position: what people see of it. Those that another process wished for are among them.
     pub fn unsettled(&self, about: Option<ConversationId>) -> Result<Vec<OutboxEntry>, StoreError> {
-        let mut entries = self.entries(
+        let entries = self.entries(
             concat!(
                 "SELECT ",
                 outbox_columns!(),
@@ -174,13 +180,14 @@ impl Reader<'_> {
             ),
             [about],
         )?;
+        let mut entries = entries.go_on();
         entries.extend(self.wished_about(about)?);
         Ok(entries)
     }
 
     /// Returns the entries that make a conversation and are not settled, likewise.
     pub fn unsettled_makings(&self) -> Result<Vec<OutboxEntry>, StoreError> {
-        let mut entries = self.entries(
+        let entries = self.entries(
             concat!(
                 "SELECT ",
                 outbox_columns!(),
@@ -188,11 +195,12 @@ impl Reader<'_> {
             ),
             [],
         )?;
+        let mut entries = entries.go_on();
         entries.extend(self.wished_makings()?);
         Ok(entries)
     }
 
-    /// Returns the entries that are not found by the conversation they are about.
+    /// Returns the sound entries that are not found by the conversation they are about.
     pub(super) fn misplaced(&self) -> Result<Vec<OutboxEntry>, StoreError> {
         const DOING: &str = "compare entries with what they are found by";
         let mut select = self
@@ -202,9 +210,9 @@ impl Reader<'_> {
         let mut rows = select.query([]).doing(DOING)?;
         let mut misplaced = Vec::new();
         while let Some(row) = rows.next().doing(DOING)? {
-            let entry = entry_of(row)?;
-            let found_by: Option<ConversationId> = Columns::new(row, "outbox")?.get(14, "uuid of a conversation")?;
-            misplaced.extend((found_by != entry.conversation()).then_some(entry));
+            let Ok(entry) = entry_of(row) else { continue };
+            let found_by = Columns::new(row, "outbox")?.get::<Option<ConversationId>>(14, "uuid of a conversation");
+            misplaced.extend((found_by.ok() != Some(entry.conversation())).then_some(entry));
         }
         Ok(misplaced)
     }
@@ -241,13 +249,13 @@ impl Reader<'_> {
         Ok(made.flatten().unwrap_or(conversation))
     }
 
-    fn entries(&self, sql: &str, parameters: impl Params) -> Result<Vec<OutboxEntry>, StoreError> {
+    fn entries(&self, sql: &str, parameters: impl Params) -> Result<Sifted<OutboxEntry>, StoreError> {
         const DOING: &str = "read the outbox";
         let mut select = self.connection.prepare_cached(sql).doing(DOING)?;
         let mut rows = select.query(parameters).doing(DOING)?;
-        let mut entries = Vec::new();
+        let mut entries = Sifted::new();
         while let Some(row) = rows.next().doing(DOING)? {
-            entries.push(entry_of(row)?);
+            entries.add(entry_of(row))?;
         }
         Ok(entries)
     }

@@ -2,6 +2,7 @@
 
 use super::connections::Reader;
 use super::error::{Doing, StoreError};
+use super::sifted::Sifted;
 use super::value::Columns;
 use crate::model::{ConversationId, Notification, OutboxState, PrivateUser, User, UserId, UserName};
 use rusqlite::{Connection, Row, params};
@@ -27,6 +28,8 @@ pub struct Overview {
     pub missing: u64,
     /// Outbox entries by state; states without any are absent.
     pub outbox: BTreeMap<OutboxState, u64>,
+    /// What [`Reader::unreadable`] counts.
+    pub unreadable: u64,
     /// Users known.
     pub users: u64,
     /// Size of the main file and its write-ahead log.
@@ -67,6 +70,21 @@ pub(super) fn set_user(connection: &Connection, user: &User) -> Result<(), Store
         })
         .doing("store a user")?;
     Ok(())
+}
+
+/// Forgets the users that cannot be read, so that they are asked for again. Returns who they are.
+pub(super) fn forget_unreadable(connection: &Connection) -> Result<Vec<UserId>, StoreError> {
+    const DOING: &str = "forget a damaged user";
+    let mut forgotten = Vec::new();
+    for damage in Reader::new(connection).sift_users()?.damaged {
+        let StoreError::Damaged { rowid, .. } = damage else { continue };
+        let id = connection
+            .prepare_cached("DELETE FROM user WHERE id = ?1 RETURNING id")
+            .and_then(|mut delete| delete.query_row([rowid], |row| Ok(row.get::<_, UserId>(0).ok())))
+            .doing(DOING)?;
+        forgotten.extend(id);
+    }
+    Ok(forgotten)
 }
 
 pub(super) fn set_subscriptions(connection: &Connection, users: &[UserId]) -> Result<(), StoreError> {
@@ -153,11 +171,33 @@ impl Reader<'_> {
             .doing("read subscriptions")
     }
 
+    /// Returns all users described so far.
+    pub(super) fn sift_users(&self) -> Result<Sifted<User>, StoreError> {
+        const DOING: &str = "read users";
+        let mut select = self
+            .connection
+            .prepare_cached(
+                "SELECT id, name, display_name, custom_data, deleted, private_custom_data, notifications,
+                     conversations, left_conversations
+                 FROM user ORDER BY id",
+            )
+            .doing(DOING)?;
+        let mut rows = select.query([]).doing(DOING)?;
+        let mut users = Sifted::new();
+        while let Some(row) = rows.next().doing(DOING)? {
+            users.add(user_of(row))?;
+        }
+        Ok(users)
+    }
+
     /// Returns the numbers of all users described so far.
     pub(super) fn user_ids(&self) -> Result<BTreeSet<UserId>, StoreError> {
         self.connection
             .prepare_cached("SELECT id FROM user")
-            .and_then(|mut select| select.query_map([], |row| row.get(0))?.collect())
+            // A number that is none belongs to nobody.
+            .and_then(|mut select| {
+                select.query_map([], |row| Ok(row.get(0).ok()))?.filter_map(Result::transpose).collect()
+            })
             .doing("read who is known")
     }
 
@@ -174,6 +214,13 @@ impl Reader<'_> {
             .doing(DOING)?;
         let mut rows = select.query([name]).doing(DOING)?;
         rows.next().doing(DOING)?.map(user_of).transpose()
+    }
+
+    /// Returns how many conversations, outbox entries and wishes cannot be read, and are therefore in no list of them;
+    /// [`verify`](Self::verify) names them. Reads all of them, so not for a hot path.
+    pub fn unreadable(&self) -> Result<u64, StoreError> {
+        let conversations = self.sift_saved_conversations(&mut Vec::new())?.damaged.len();
+        Ok((conversations + self.sift_outbox()?.damaged.len() + self.sift_wishes()?.damaged.len()) as u64)
     }
 
     /// Returns the store in numbers; counts rows, so not for a hot path.
@@ -202,6 +249,7 @@ impl Reader<'_> {
             gaps: gaps.len() as u64,
             missing: gaps.iter().map(|(_, gap)| u64::from(gap.len())).sum(),
             outbox,
+            unreadable: self.unreadable()?,
             users: count("SELECT count(*) FROM user")?,
             bytes: self.file_bytes()?,
             change: super::change::last_number(self.connection)?,

@@ -24,6 +24,7 @@ pub(super) fn rebuild(
 ) -> Result<(), StoreError> {
     let connection = transaction.connection;
     let local = transaction.local(conversation)?;
+    conversations::mend(connection, local)?;
     let (sound, lost) = log::sound_events(connection, conversation, local.all())?;
     let replaced: Ranges = instead.iter().filter_map(|event| SequenceRange::single(event.sequence)).collect();
     let (sound, lost) = (replace(sound, instead, &replaced), lost.without(&replaced));
@@ -34,7 +35,7 @@ pub(super) fn rebuild(
     if !lost.is_empty() && !shown_again {
         return Ok(());
     }
-    let holes = coverage::holes(connection, local)?;
+    let holes = coverage::sound_holes(connection, local)?;
     forget(connection, local)?;
     for page in sound.chunks(EVENTS_AT_ONCE) {
         events::store(transaction, conversation, page)?;

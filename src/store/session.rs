@@ -2,6 +2,7 @@
 
 use super::connections::Reader;
 use super::error::{Doing, StoreError};
+use super::sifted::Sifted;
 use super::value::Columns;
 use crate::model::{PushToken, Secret, ServerAddress, Session, Tokens, UserId};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -70,8 +71,29 @@ fn tokens_of(columns: &Columns<'_>) -> Result<Option<Tokens>, StoreError> {
 }
 
 impl Reader<'_> {
-    /// Returns the session, or `None` when nobody ever logged in.
+    /// Returns the session, or `None` when nobody ever logged in. Where its tokens are damaged it is one without: only a
+    /// new login helps.
     pub fn session(&self) -> Result<Option<Session>, StoreError> {
+        let whole = self.whole_session();
+        match whole {
+            Err(damage) if damage.is_damage() => {
+                let without = self.session_with(|_| Ok((None, None, None)))?;
+                tracing::error!(%damage, "going on without the tokens of the session");
+                Ok(without)
+            }
+            Ok(_) | Err(_) => whole,
+        }
+    }
+
+    /// Returns the session; damage to any of it is an error.
+    pub(super) fn whole_session(&self) -> Result<Option<Session>, StoreError> {
+        self.session_with(|columns| Ok((tokens_of(columns)?, columns.get(9, "code")?, columns.get(10, "token")?)))
+    }
+
+    fn session_with(
+        &self,
+        login: impl FnOnce(&Columns<'_>) -> Result<(Option<Tokens>, Option<i64>, Option<Secret>), StoreError>,
+    ) -> Result<Option<Session>, StoreError> {
         const DOING: &str = "read the session";
         let mut select = self
             .connection
@@ -84,6 +106,7 @@ impl Reader<'_> {
         let mut rows = select.query([]).doing(DOING)?;
         let Some(row) = rows.next().doing(DOING)? else { return Ok(None) };
         let columns = Columns::new(row, "session")?;
+        let (tokens, refused, device) = login(&columns)?;
         Ok(Some(Session {
             user: columns.get(1, "user name")?,
             user_id: columns.get(2, "user id")?,
@@ -91,22 +114,27 @@ impl Reader<'_> {
                 url: columns.get(7, "server address")?,
                 extra_root: columns.get(8, "path of a certificate")?,
             },
-            tokens: tokens_of(&columns)?,
-            refused: columns.get(9, "code")?,
-            device: columns.get(10, "token")?,
+            tokens,
+            refused,
+            device,
         }))
     }
 
     /// Returns the push tokens of the device, the oldest first.
     pub fn push_tokens(&self) -> Result<Vec<PushToken>, StoreError> {
+        Ok(self.sift_push_tokens()?.go_on())
+    }
+
+    pub(super) fn sift_push_tokens(&self) -> Result<Sifted<PushToken>, StoreError> {
         const DOING: &str = "read push tokens";
         let mut select =
             self.connection.prepare_cached("SELECT id, token, wanted FROM push_token ORDER BY id").doing(DOING)?;
         let mut rows = select.query([]).doing(DOING)?;
-        let mut tokens = Vec::new();
+        let mut tokens = Sifted::new();
         while let Some(row) = rows.next().doing(DOING)? {
             let columns = Columns::new(row, "push_token")?;
-            tokens.push(PushToken { token: columns.get(1, "token")?, wanted: columns.get(2, "yes or no")? });
+            let token = || Ok(PushToken { token: columns.get(1, "token")?, wanted: columns.get(2, "yes or no")? });
+            tokens.add(token())?;
         }
         Ok(tokens)
     }

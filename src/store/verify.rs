@@ -1,7 +1,9 @@
 //! Does the file hold what it claims?
 
 use super::connections::Reader;
+use super::conversations::ConversationRow;
 use super::error::{Doing, StoreError};
+use super::sifted::Sifted;
 use super::value::{LocalId, sequence_of};
 use super::{contradictions, coverage, events, log, lookup};
 use crate::model::{
@@ -30,7 +32,11 @@ pub enum Fault {
     Outbox,
     /// The server told of an event held something else than before. What it told first is held.
     Server,
-    /// The session, a user or another row cannot be read.
+    /// What is said of a conversation cannot be read: its row, a participant, its history policy.
+    Conversation,
+    /// What is said of a user cannot be read.
+    User,
+    /// The session or another row cannot be read.
     Other,
 }
 
@@ -46,14 +52,18 @@ impl Fault {
             Self::List => "list",
             Self::Outbox => "outbox",
             Self::Server => "server",
+            Self::Conversation => "conversation",
+            Self::User => "user",
             Self::Other => "other",
         }
     }
 
-    /// Returns whether it is put right by making anew what follows from other rows.
+    /// Returns whether it is put right from other rows, or by the server, which tells of it again.
     pub const fn is_rebuilt(self) -> bool {
         match self {
-            Self::Row | Self::Message | Self::Index | Self::Coverage | Self::List => true,
+            Self::Row | Self::Message | Self::Index | Self::Coverage | Self::List | Self::Conversation | Self::User => {
+                true
+            }
             Self::File | Self::Outbox | Self::Server | Self::Other => false,
         }
     }
@@ -89,30 +99,25 @@ impl fmt::Display for Finding {
 impl Reader<'_> {
     /// Checks the file, its rows and everything derived from others; reads all of it.
     ///
-    /// Empty when all is well. Damage is a finding, not an error.
+    /// Empty when all is well. Damage is a finding, not an error, and hides nothing beside it.
     pub fn verify(&self) -> Result<Vec<Finding>, StoreError> {
         let mut findings = Findings::default();
         self.verify_file(&mut findings)?;
-        let known = match self.heads(None) {
-            Ok(known) => known,
-            Err(error) => {
-                findings.damage(error)?;
-                return Ok(findings.found);
-            }
-        };
-        for (conversation, local, head) in known {
+        let Some(known) = findings.read(self.numbered())? else { return Ok(findings.found) };
+        for (conversation, local) in findings.sound(known)? {
             findings.conversation = Some(conversation);
-            if let Err(error) = self.verify_conversation(conversation, local, head, &mut findings) {
-                findings.damage(error)?;
-            }
+            self.verify_conversation(conversation, local, &mut findings)?;
         }
         findings.conversation = None;
-        if let Err(error) = self.verify_outbox(&mut findings) {
-            findings.damage(error)?;
-        }
-        if let Err(error) = self.session() {
-            findings.damage(error)?;
-        }
+        self.verify_outbox(&mut findings)?;
+        findings.read(self.whole_session())?;
+        let (tokens, users) = (findings.read(self.sift_push_tokens())?, findings.read(self.sift_users())?);
+        tokens.map(|tokens| findings.sound(tokens)).transpose()?;
+        users.map(|users| findings.sound(users)).transpose()?;
+        findings.read(self.subscriptions())?;
+        findings.read(self.public_conversations())?;
+        findings.read(self.heads_cursor())?;
+        findings.read(self.whole_at())?;
         Ok(findings.found)
     }
 
@@ -136,41 +141,67 @@ impl Reader<'_> {
         &self,
         conversation: ConversationId,
         local: LocalId,
-        head: Sequence,
         findings: &mut Findings,
     ) -> Result<(), StoreError> {
-        let connection = self.connection;
-        let messages = log::message_rows(connection, local.all())?;
-        for row in &messages {
-            if row.checksum != row.expected_checksum() {
-                findings.add(
-                    Fault::Row,
-                    SequenceRange::single(row.sequence()),
-                    "the message does not fit its checksum",
-                );
-            }
-            if !lookup::holds(connection, row.id, row.uuid)? {
-                findings.add(
-                    Fault::Index,
-                    SequenceRange::single(row.sequence()),
-                    "the message cannot be found by its uuid",
-                );
+        let row = findings.read(self.conversation(conversation))?.flatten();
+        let log = self.verify_log(conversation, local, findings);
+        if let Some(log) = findings.read(log)?.flatten() {
+            let waiting = self.verify_waiting(local, &log, findings);
+            findings.read(waiting)?;
+            let coverage = self.verify_coverage(local, &log, findings);
+            findings.read(coverage)?;
+            if let Some(row) = row {
+                let row = self.verify_row(local, &row, &log, findings);
+                findings.read(row)?;
             }
         }
-        for row in log::event_rows(connection, local.all())? {
+        for contradiction in
+            findings.read(contradictions::noted(self.connection, conversation, local))?.unwrap_or_default()
+        {
+            let what = format!("the server told it otherwise later: {}", contradiction.part);
+            findings.add(Fault::Server, SequenceRange::single(contradiction.sequence), what);
+        }
+        Ok(())
+    }
+
+    /// Checks the rows of the log and the messages that follow from it. Returns the events, unless some cannot be read.
+    fn verify_log(
+        &self,
+        conversation: ConversationId,
+        local: LocalId,
+        findings: &mut Findings,
+    ) -> Result<Option<Vec<Event>>, StoreError> {
+        let connection = self.connection;
+        let messages = log::sift_messages(connection, local.all())?;
+        let events = log::sift_events(connection, local.all())?;
+        let readable = messages.damaged.is_empty() && events.damaged.is_empty();
+        let (messages, events) = (findings.sound(messages)?, findings.sound(events)?);
+        for row in &messages {
+            let at = SequenceRange::single(row.sequence());
+            if row.checksum != row.expected_checksum() {
+                findings.add(Fault::Row, at, "the message does not fit its checksum");
+            }
+            if findings.read(lookup::holds(connection, row.id, row.uuid))? == Some(false) {
+                findings.add(Fault::Index, at, "the message cannot be found by its uuid");
+            }
+        }
+        for row in &events {
             if row.checksum != row.expected_checksum() {
                 findings.add(Fault::Row, SequenceRange::single(row.sequence()), "the event does not fit its checksum");
             }
         }
+        if !readable {
+            // Nothing can be told then of what follows from them.
+            return Ok(None);
+        }
         let log = log::events_between(connection, conversation, local.all())?;
-        let own = self.own_user()?;
 
         // Folding the log again must give the very messages people read.
         let mut refolded =
             fold_messages(&log).into_iter().map(|message| (message.sequence, message)).collect::<BTreeMap<_, _>>();
         for row in messages {
             let sequence = row.sequence();
-            let shown = row.clone().into_message(conversation, None);
+            let shown = row.into_message(conversation, None);
             let folded = refolded.remove(&sequence).map(|mut message| {
                 message.payload = crate::model::without_token(message.payload);
                 message
@@ -186,11 +217,14 @@ impl Reader<'_> {
         for sequence in refolded.into_keys() {
             findings.add(Fault::Message, SequenceRange::single(sequence), "a message is missing that its events make");
         }
-        self.verify_waiting(local, &log, findings)?;
+        Ok(Some(log))
+    }
 
+    /// Compares what is said to be held, or to be nothing, with what is held.
+    fn verify_coverage(&self, local: LocalId, log: &[Event], findings: &mut Findings) -> Result<(), StoreError> {
         let held: Ranges = log.iter().filter_map(|event| SequenceRange::single(event.sequence)).collect();
-        let covered = coverage::covered(connection, local)?;
-        let holes: Ranges = coverage::holes(connection, local)?.into_iter().map(|(range, _)| range).collect();
+        let covered = coverage::covered(self.connection, local)?;
+        let holes: Ranges = coverage::holes(self.connection, local)?.into_iter().map(|(range, _)| range).collect();
         for range in covered.iter() {
             for unheld in held.missing(range) {
                 for lost in holes.missing(unheld) {
@@ -212,18 +246,7 @@ impl Reader<'_> {
                 findings.add(Fault::Coverage, Some(hole), "said to hold nothing, and holds something");
             }
         }
-        if held.end() > head {
-            findings.add(
-                Fault::Coverage,
-                SequenceRange::single(held.end()),
-                format!("an event is held beyond the head, {head}"),
-            );
-        }
-        for contradiction in contradictions::noted(connection, conversation, local)? {
-            let what = format!("the server told it otherwise later: {}", contradiction.part);
-            findings.add(Fault::Server, SequenceRange::single(contradiction.sequence), what);
-        }
-        self.verify_row(conversation, local, own, findings)
+        Ok(())
     }
 
     /// Compares what is waiting with the changes in the log whose message is not held.
@@ -257,30 +280,35 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Compares what the row of a conversation says with what is counted afresh.
+    /// Compares what the row of a conversation says with what is held and counted afresh.
     fn verify_row(
         &self,
-        conversation: ConversationId,
         local: LocalId,
-        own: Option<crate::model::UserId>,
+        row: &ConversationRow,
+        log: &[Event],
         findings: &mut Findings,
     ) -> Result<(), StoreError> {
-        let Some(row) = self.conversation(conversation)? else { return Ok(()) };
-        let counted = events::count_unread(self.connection, local, own, row.own_read_mark)?;
+        if let Some(beyond) = log.last().map(|event| event.sequence).filter(|newest| *newest > row.head) {
+            let what = format!("an event is held beyond the head, {}", row.head);
+            findings.add(Fault::Coverage, SequenceRange::single(beyond), what);
+        }
+        let counted = events::count_unread(self.connection, local, self.own_user()?, row.own_read_mark)?;
         if i64::try_from(row.unread) != Ok(counted) {
             findings.add(Fault::List, None, format!("{} messages are said to be unread, {counted} are", row.unread));
         }
         let newest = events::newest_message(self.connection, local)?;
-        let shown = row.preview.map(|preview| (preview.sequence, preview.sender, preview.timestamp, preview.text));
-        if newest.map(|(id, sender, sent_at, text)| (sequence_of(id), sender, sent_at, text)) != shown {
+        let shown = row.preview.as_ref().map(|shown| (shown.sequence, shown.sender, shown.timestamp, &*shown.text));
+        let newest = newest.as_ref().map(|(id, sender, sent_at, text)| (sequence_of(*id), *sender, *sent_at, &**text));
+        if newest != shown {
             findings.add(Fault::List, None, "the list does not show the newest message");
         }
         Ok(())
     }
 
     fn verify_outbox(&self, findings: &mut Findings) -> Result<(), StoreError> {
+        let Some(entries) = findings.read(self.sift_outbox())? else { return Ok(()) };
         let mut requests = BTreeSet::new();
-        for entry in self.outbox()? {
+        for entry in findings.sound(entries)? {
             if (entry.state == OutboxState::Settled) != entry.settlement.is_some() {
                 findings.add(Fault::Outbox, None, format!("outbox entry {} is settled in part", entry.token));
             }
@@ -295,6 +323,8 @@ impl Reader<'_> {
                 );
             }
         }
+        let Some(wishes) = findings.read(self.sift_wishes())? else { return Ok(()) };
+        findings.sound(wishes)?;
         for entry in self.misplaced()?.into_iter().chain(self.misplaced_wishes()?) {
             let what = format!("outbox entry {} cannot be found by its conversation", entry.token);
             findings.add(Fault::Index, None, what);
@@ -315,14 +345,29 @@ impl Findings {
         self.found.push(Finding { fault, conversation: self.conversation, range, what: what.into() });
     }
 
-    /// Takes damage for a finding; another error ends the search.
+    /// Takes damage for a finding: `None` is returned in place of what could not be read. Another error ends the search.
+    fn read<T>(&mut self, read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+        match read {
+            Ok(read) => Ok(Some(read)),
+            Err(error) => self.damage(error).map(|()| None),
+        }
+    }
+
+    /// Takes the damage among rows for findings, and returns the sound ones.
+    fn sound<T>(&mut self, rows: Sifted<T>) -> Result<Vec<T>, StoreError> {
+        rows.damaged.into_iter().try_for_each(|damage| self.damage(damage))?;
+        Ok(rows.sound)
+    }
+
     fn damage(&mut self, error: StoreError) -> Result<(), StoreError> {
         if let StoreError::Damaged { table, rowid, .. } = error {
             let (fault, range) = match table {
                 "message" | "event" => (Fault::Row, SequenceRange::single(sequence_of(rowid))),
                 "message_hash" => (Fault::Index, None),
                 "coverage" | "hole" => (Fault::Coverage, None),
-                "outbox" => (Fault::Outbox, None),
+                "conversation" | "participant" => (Fault::Conversation, None),
+                "outbox" | "wish" => (Fault::Outbox, None),
+                "user" => (Fault::User, None),
                 _ => (Fault::Other, None),
             };
             self.add(fault, range, error.to_string());
@@ -330,6 +375,10 @@ impl Findings {
             && source.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
         {
             self.add(Fault::File, None, format!("damage made it impossible to {doing}"));
+        } else if error.is_damage() {
+            // What is read without its row id stands alone: of a conversation, or of the file.
+            let fault = if self.conversation.is_some() { Fault::Conversation } else { Fault::Other };
+            self.add(fault, None, error.to_string());
         } else {
             return Err(error);
         }

@@ -4,6 +4,7 @@ use super::change::Change;
 use super::connections::Reader;
 use super::error::{Doing, StoreError};
 use super::intent::StoredIntent;
+use super::sifted::Sifted;
 use super::value::{Checksum, Columns};
 use crate::model::{ClientToken, ConversationId, Intent, OutboxEntry, Wish, WishAnswer, WishKind};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
@@ -144,8 +145,13 @@ fn wish_of(row: &Row<'_>) -> Result<(u64, Wish), StoreError> {
 }
 
 impl Reader<'_> {
-    /// Returns the wishes that nobody has taken over yet, with the numbers of their rows, in order.
+    /// Returns the wishes that nobody has taken over yet, with the numbers of their rows, in order. One whose row is
+    /// damaged is passed over, and [`verify`](Self::verify) finds it.
     pub fn wishes(&self) -> Result<Vec<(u64, Wish)>, StoreError> {
+        Ok(self.sift_wishes()?.go_on())
+    }
+
+    pub(super) fn sift_wishes(&self) -> Result<Sifted<(u64, Wish)>, StoreError> {
         self.wishes_by(
             "SELECT number, kind, token, wished_at, intent, checksum FROM wish INDEXED BY wish_waiting
              WHERE answer IS NULL ORDER BY number",
@@ -153,13 +159,13 @@ impl Reader<'_> {
         )
     }
 
-    fn wishes_by(&self, sql: &str, parameters: impl Params) -> Result<Vec<(u64, Wish)>, StoreError> {
+    fn wishes_by(&self, sql: &str, parameters: impl Params) -> Result<Sifted<(u64, Wish)>, StoreError> {
         const DOING: &str = "read wishes";
         let mut select = self.connection.prepare_cached(sql).doing(DOING)?;
         let mut rows = select.query(parameters).doing(DOING)?;
-        let mut wishes = Vec::new();
+        let mut wishes = Sifted::new();
         while let Some(row) = rows.next().doing(DOING)? {
-            wishes.push(wish_of(row)?);
+            wishes.add(wish_of(row))?;
         }
         Ok(wishes)
     }
@@ -205,33 +211,37 @@ impl Reader<'_> {
 
     /// Returns those of them that are about a conversation, or about the user.
     pub(super) fn wished_about(&self, about: Option<ConversationId>) -> Result<Vec<OutboxEntry>, StoreError> {
-        self.as_entries(self.wishes_by(
+        let wishes = self.wishes_by(
             "SELECT number, kind, token, wished_at, intent, checksum FROM wish INDEXED BY wish_about
              WHERE conversation IS ?1 AND answer IS NULL AND kind = 0 ORDER BY number",
             [about],
-        )?)
+        )?;
+        self.as_entries(wishes.go_on())
     }
 
     /// Returns those of them that make a conversation.
     pub(super) fn wished_makings(&self) -> Result<Vec<OutboxEntry>, StoreError> {
-        self.as_entries(self.wishes_by(
+        let wishes = self.wishes_by(
             "SELECT number, kind, token, wished_at, intent, checksum FROM wish INDEXED BY wish_making
              WHERE answer IS NULL AND kind = 0 AND conversation = token ORDER BY number",
             [],
-        )?)
+        )?;
+        self.as_entries(wishes.go_on())
     }
 
     /// Returns those of them that are not found by the conversation they are about.
     pub(super) fn misplaced_wishes(&self) -> Result<Vec<OutboxEntry>, StoreError> {
         const DOING: &str = "compare wishes with what they are found by";
         let mut misplaced = Vec::new();
-        for entry in self.wished_entries()? {
-            let found_by: Option<ConversationId> = self
+        for entry in self.as_entries(self.sift_wishes()?.sound)? {
+            let found_by = self
                 .connection
                 .prepare_cached("SELECT conversation FROM wish WHERE token = ?1 AND kind = 0")
-                .and_then(|mut select| select.query_row([entry.token], |row| row.get(0)))
+                .and_then(|mut select| {
+                    select.query_row([entry.token], |row| Ok(row.get::<_, Option<ConversationId>>(0).ok()))
+                })
                 .doing(DOING)?;
-            misplaced.extend((found_by != entry.conversation()).then_some(entry));
+            misplaced.extend((found_by != Some(entry.conversation())).then_some(entry));
         }
         Ok(misplaced)
     }
@@ -260,7 +270,8 @@ impl Reader<'_> {
         Ok(wish.entry(self.last_position()? + number))
     }
 
-    fn last_position(&self) -> Result<u64, StoreError> {
+    /// Returns the highest position an entry of the outbox has, readable or not; zero for none.
+    pub(super) fn last_position(&self) -> Result<u64, StoreError> {
         self.connection
             .prepare_cached("SELECT coalesce(max(position), 0) FROM outbox")
             .and_then(|mut select| select.query_row([], |row| row.get::<_, i64>(0)))

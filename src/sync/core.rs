@@ -117,7 +117,7 @@ impl Core {
             window: Window::default(),
             pending: Pending::default(),
             ledger: Ledger::restore(saved.conversations, settings.history),
-            outbox: Outbox::restore(saved.outbox, now.after(settings.quarantine)),
+            outbox: Outbox::restore(saved.outbox, saved.last_position, now.after(settings.quarantine)),
             queries: VecDeque::new(),
             since: Since::restore(saved.heads_cursor),
             fetches: Vec::new(),

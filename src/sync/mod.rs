@@ -459,8 +459,10 @@ pub enum Write {
     Outbox(OutboxEntry),
     /// Forgets an entry.
     OutboxForget(ClientToken),
-    /// Makes anew by which conversation each entry of the outbox is found. Wanted by a repair and never by a core.
-    OutboxIndex,
+    /// Makes anew by which conversation each entry of the outbox is found, and forgets what the server tells again and
+    /// cannot be read: users, up to where heads were compared. Wanted by a repair and never by a core, which is to be
+    /// restored behind it.
+    Mend,
     /// The wish of another process with this number was taken over; the core is not told of it again.
     WishAnswered(u64, WishAnswer),
 }
@@ -484,7 +486,7 @@ impl Write {
             | Self::Cover(..)
             | Self::Hole(..)
             | Self::Rebuild(..)
-            | Self::OutboxIndex
+            | Self::Mend
             | Self::HeadsCursor(_)
             | Self::WholeAt(_)
             | Self::ReadMark { .. }
@@ -505,8 +507,12 @@ pub struct SavedState {
     pub push_tokens: Vec<PushToken>,
     /// Every conversation known, in no stated order.
     pub conversations: Vec<SavedConversation>,
-    /// Every entry held, settled ones included, by rising position.
+    /// Conversations that are not among them, as something of them is damaged: [`Write::Rebuild`] makes them readable.
+    pub unreadable: Vec<ConversationId>,
+    /// Every entry that can be read, settled ones included, by rising position.
     pub outbox: Vec<OutboxEntry>,
+    /// The highest position an entry has, also one that cannot be read; zero for none.
+    pub last_position: u64,
     /// Whose names are held.
     pub users: BTreeSet<UserId>,
     /// Up to where heads were compared, if a server ever told.

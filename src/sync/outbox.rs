@@ -128,14 +128,14 @@ fn named_by(entry: &OutboxEntry) -> impl Iterator<Item = ClientToken> + use<> {
 
 impl Outbox {
     /// Takes what the store holds. What was being sent when the process ended is uncertain now, and the
-    /// quarantine begins at `now`: nothing tells when the old link was given up.
-    pub(super) fn restore(saved: Vec<OutboxEntry>, quarantine_until: Uptime) -> Self {
-        let mut outbox = Self::default();
+    /// quarantine begins at `now`: nothing tells when the old link was given up. No position up to `last_position` is
+    /// given to another entry.
+    pub(super) fn restore(saved: Vec<OutboxEntry>, last_position: u64, quarantine_until: Uptime) -> Self {
+        let mut outbox = Self { last_position, ..Self::default() };
         for mut entry in saved {
             if entry.state == OutboxState::Sending {
                 entry.state = OutboxState::Uncertain;
             }
-            outbox.last_position = outbox.last_position.max(entry.position);
             outbox.put(entry);
         }
         let uncertain: Vec<Lane> =

@@ -485,7 +485,7 @@ impl Write {
             | Self::ReadMark { .. }
             | Self::History(..)
             | Self::Rebuild(..)
-            | Self::OutboxIndex
+            | Self::Mend
             | Self::HeadsCursor(_)
             | Self::WholeAt(_)
             | Self::Subscriptions(_)

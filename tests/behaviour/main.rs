@@ -3,6 +3,7 @@
 
 mod asking;
 mod catch_up;
+mod damage;
 mod errors;
 mod first_chat;
 mod foreign;

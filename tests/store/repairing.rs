@@ -140,7 +140,7 @@ fn entries_of_the_outbox_are_found_by_their_conversation_again() {
     assert!(shown().is_empty());
     let faults: Vec<Fault> = findings(&store).into_iter().map(|found| found.fault).collect();
     assert_eq!(faults, [Fault::Index, Fault::Index]);
-    let changed = store.write(vec![Write::OutboxIndex]).wait().unwrap();
+    let changed = store.write(vec![Write::Mend]).wait().unwrap();
     assert_eq!(changed.changes.len(), 2);
     assert_sound(&store);
     assert_eq!(shown().len(), 2);

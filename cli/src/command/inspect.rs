@@ -35,7 +35,8 @@ pub(crate) async fn inspect(out: Out, store: Option<PathBuf>, limit: u32) -> Res
         }), "account": account, "user_id": messenger.my_id(), "server": server, "session": session,
         "schema_version": held.schema_version, "conversations": held.conversations, "messages": held.messages,
         "events": held.events, "gaps": held.gaps, "missing": held.missing, "users": held.users,
-        "outbox": {"queued": queued, "sending": sending, "uncertain": uncertain, "failed": failed},
+        "outbox": {"queued": queued, "sending": sending, "uncertain": uncertain, "failed": failed,
+            "unreadable": held.unreadable},
         "bytes": held.bytes, "change": held.change,
     }))?;
     let user_id = messenger.my_id().map(|id| format!(", user {id}")).unwrap_or_default();
@@ -52,6 +53,9 @@ pub(crate) async fn inspect(out: Out, store: Option<PathBuf>, limit: u32) -> Res
     out.say(format!("messages       {} in {} events", held.messages, held.events))?;
     out.say(format!("gaps           {} with {} positions to be fetched", held.gaps, held.missing))?;
     out.say(format!("outbox         {queued} queued, {sending} sending, {uncertain} uncertain, {failed} failed"))?;
+    if held.unreadable > 0 {
+        out.say(format!("               {} damaged: verify says which", held.unreadable))?;
+    }
     out.say(format!("size           {}", size(held.bytes)))?;
     super::list::holdings(out, &messenger, limit).await
 }

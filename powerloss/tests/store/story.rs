@@ -85,7 +85,7 @@ write_paths! {
     Write::Hole(..) => "hole",
     Write::ReadMark { .. } => "read mark",
     Write::Rebuild(..) => "made anew",
-    Write::OutboxIndex => "outbox found anew",
+    Write::Mend => "mended",
     Write::HeadsCursor(_) => "heads cursor",
     Write::History(..) => "history policy",
     Write::WholeAt(_) => "whole at",
@@ -424,7 +424,7 @@ impl Story {
         self.step("heads cursor", vec![Write::HeadsCursor(cursor)]);
         let again = self.told_again(thread);
         self.step("whole", vec![again, Write::WholeAt(Timestamp(1_700_000_000 + i64::from(round)))]);
-        self.step("made anew", vec![Write::Rebuild(thread.id, Vec::new()), Write::OutboxIndex]);
+        self.step("made anew", vec![Write::Rebuild(thread.id, Vec::new()), Write::Mend]);
     }
 
     /// The newest events once more, as they are.
@@ -490,7 +490,7 @@ pub(crate) fn tokens_after<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec
             | Write::ReadMark { .. }
             | Write::History(..)
             | Write::Rebuild(..)
-            | Write::OutboxIndex
+            | Write::Mend
             | Write::HeadsCursor(_)
             | Write::WholeAt(_)
             | Write::Subscriptions(_)

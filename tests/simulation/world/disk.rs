@@ -141,7 +141,7 @@ impl Disk {
                 Write::WishAnswered(number, answer) => self.wish_answered(number, answer, tally)?,
                 // Checked by the tests of the store; no device of the simulation follows anybody or has a clock.
                 Write::Rebuild(..)
-                | Write::OutboxIndex
+                | Write::Mend
                 | Write::WholeAt(_)
                 | Write::Subscriptions(_)
                 | Write::Subscribed(_)
@@ -247,6 +247,8 @@ impl Disk {
             session: self.session.clone(),
             push_tokens: Vec::new(),
             conversations: conversations.collect(),
+            unreadable: Vec::new(),
+            last_position: outbox.last().map_or(0, |entry| entry.position),
             outbox,
             users: self.users.keys().copied().collect(),
             heads_cursor: self.heads_cursor.clone(),
