@@ -7,6 +7,9 @@ use backscroll::sync::Refusal;
 use backscroll_server::{AccountError, ServeError};
 use std::io;
 
+/// What to do about damage.
+pub(crate) const VERIFY_HINT: &str = "backscroll verify says what is damaged, repair puts right what it can";
+
 /// Why the tool ends with something else than success.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -70,6 +73,7 @@ impl From<Error> for Failure {
                     .hint("an older version of the program writes to it; reading commands work all the same"),
                 StoreError::Newer { .. } => Self::environment(text).hint("use the newer version of this tool"),
                 StoreError::NotAStore { .. } => Self::environment(text).hint("name another file with --store"),
+                StoreError::Damaged { .. } => Self::environment(text).hint(VERIFY_HINT),
                 _ => Self::environment(text),
             },
             Error::Following { .. } => Self::environment(text)

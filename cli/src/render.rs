@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use backscroll::model::Timestamp;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -19,6 +19,17 @@ impl Out {
     pub(crate) fn say(self, text: impl AsRef<str>) -> Result<(), Failure> {
         if !self.json {
             writeln!(io::stdout(), "{}", text.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// Says on standard error what is to be known beside the answer.
+    pub(crate) fn warn(self, message: &str, hint: &str) -> Result<(), Failure> {
+        let mut err = io::stderr().lock();
+        if self.json {
+            writeln!(err, "{}", json!({"type": "warning", "message": message, "hint": hint}))?;
+        } else {
+            writeln!(err, "warning: {message}\nhint: {hint}")?;
         }
         Ok(())
     }

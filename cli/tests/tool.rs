@@ -256,6 +256,42 @@ fn a_file_is_compared_with_the_server_and_repaired_from_it() {
     world.stop();
 }
 
+/// R-47, D-9: what is damaged is missing from the answers and said beside them; `verify` names it, `repair` says what it
+/// put right, and what nobody can replace stays.
+#[test]
+fn a_damaged_file_is_looked_into_and_repaired() {
+    let world = World::with_users(&["alice", "bob"]);
+    world.ok("alice", &["create", "--title", "Lunch", "bob@chat.acme", "--wait"]);
+    world.ok("alice", &["send", "Lunch", "one", "--wait"]);
+    let file = rusqlite::Connection::open(world.store("alice")).unwrap();
+    file.execute_batch(
+        "PRAGMA ignore_check_constraints = ON; UPDATE conversation SET head = -1;
+         UPDATE outbox SET state = 9 WHERE position = 1",
+    )
+    .unwrap();
+    drop(file);
+
+    let listed = world.run("alice", &["conversations"]);
+    assert!(listed.status.success() && listed.stdout.is_empty());
+    let warning: Value = serde_json::from_slice(&listed.stderr).expect("one JSON object");
+    assert_eq!(warning["type"], "warning");
+    assert_eq!(world.ok("alice", &["inspect"])[0]["unreadable"], 2);
+    let verified = world.run("alice", &["verify"]);
+    error(&verified, 1);
+    let faults: Vec<Value> = objects(&verified).iter().map(|line| line["fault"].clone()).collect();
+    assert_eq!(faults, ["conversation".into(), "outbox".into(), Value::Null]);
+
+    let repaired = world.run("alice", &["repair"]);
+    error(&repaired, 1);
+    let summary = objects(&repaired).pop().unwrap();
+    assert_eq!((&summary["findings"], &summary["rebuilt"], &summary["left"]), (&2.into(), &1.into(), &1.into()));
+    world.ok("alice", &["sync"]);
+    assert_eq!(world.texts("alice"), ["one"]);
+    world.ok("alice", &["send", "Lunch", "two", "--wait"]);
+    world.ok("bob", &["sync"]);
+    assert_eq!(world.texts("bob"), ["one", "two"]);
+}
+
 #[test]
 fn what_is_written_with_the_server_gone_arrives_later_once() {
     let mut world = World::with_users(&["alice", "bob"]);

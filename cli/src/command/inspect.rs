@@ -1,9 +1,10 @@
 //! `inspect`, `gaps`, `outbox`, `verify`, `repair`: what the file holds, what it lacks, and whether it is sound.
 
-use super::{look_into, open};
+use super::{existing, look_into, open};
 use crate::failure::Failure;
 use crate::names;
 use crate::render::{Out, harmless, size, time};
+use backscroll::Messenger;
 use backscroll::engine::{Finding, Repair};
 use backscroll::model::{ConversationId, OutboxEntry, OutboxState, SequenceRange};
 use backscroll::sync::{HoleReason, LinkState, SignedOut};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 
 pub(crate) async fn inspect(out: Out, store: Option<PathBuf>, limit: u32) -> Result<(), Failure> {
-    let messenger = look_into(store).await?;
+    let messenger = Messenger::inspect(existing(store)?).await?;
     let held = messenger.overview().await?;
     let count = |state| held.outbox.get(&state).copied().unwrap_or(0);
     let (queued, sending) = (count(OutboxState::Queued), count(OutboxState::Sending));
@@ -35,9 +36,8 @@ pub(crate) async fn inspect(out: Out, store: Option<PathBuf>, limit: u32) -> Res
         }), "account": account, "user_id": messenger.my_id(), "server": server, "session": session,
         "schema_version": held.schema_version, "conversations": held.conversations, "messages": held.messages,
         "events": held.events, "gaps": held.gaps, "missing": held.missing, "users": held.users,
-        "outbox": {"queued": queued, "sending": sending, "uncertain": uncertain, "failed": failed,
-            "unreadable": held.unreadable},
-        "bytes": held.bytes, "change": held.change,
+        "outbox": {"queued": queued, "sending": sending, "uncertain": uncertain, "failed": failed},
+        "unreadable": held.unreadable, "bytes": held.bytes, "change": held.change,
     }))?;
     let user_id = messenger.my_id().map(|id| format!(", user {id}")).unwrap_or_default();
     out.say(format!("account        {}{user_id}", account.unwrap_or_else(|| "nobody ever logged in".to_owned())))?;
@@ -54,7 +54,10 @@ pub(crate) async fn inspect(out: Out, store: Option<PathBuf>, limit: u32) -> Res
     out.say(format!("gaps           {} with {} positions to be fetched", held.gaps, held.missing))?;
     out.say(format!("outbox         {queued} queued, {sending} sending, {uncertain} uncertain, {failed} failed"))?;
     if held.unreadable > 0 {
-        out.say(format!("               {} damaged: verify says which", held.unreadable))?;
+        out.say(format!(
+            "unreadable     {} of the conversations and outbox entries: verify says which",
+            held.unreadable
+        ))?;
     }
     out.say(format!("size           {}", size(held.bytes)))?;
     super::list::holdings(out, &messenger, limit).await
@@ -66,7 +69,7 @@ pub(crate) async fn gaps(
     conversation: Option<&str>,
     holes: bool,
 ) -> Result<(), Failure> {
-    let messenger = look_into(store).await?;
+    let messenger = look_into(out, store).await?;
     let id = match conversation {
         Some(name) => Some(names::conversation(&messenger, name).await?.conversation.id),
         None => None,
@@ -99,7 +102,7 @@ pub(crate) async fn gaps(
 }
 
 pub(crate) async fn outbox(out: Out, store: Option<PathBuf>) -> Result<(), Failure> {
-    let messenger = look_into(store).await?;
+    let messenger = look_into(out, store).await?;
     let mut entries = messenger.outbox().await?;
     entries.retain(|entry| entry.state != OutboxState::Settled);
     let rows = entries.iter().map(entry_row).collect();
@@ -169,7 +172,7 @@ pub(super) fn print_finding(out: Out, finding: &Finding) -> Result<(), Failure> 
 }
 
 pub(crate) async fn verify(out: Out, store: Option<PathBuf>) -> Result<(), Failure> {
-    let messenger = look_into(store).await?;
+    let messenger = Messenger::inspect(existing(store)?).await?;
     let findings = messenger.verify().await?;
     let checked = messenger.overview().await?.events;
     findings.iter().try_for_each(|finding| print_finding(out, finding))?;
@@ -183,9 +186,16 @@ pub(crate) async fn verify(out: Out, store: Option<PathBuf>) -> Result<(), Failu
 }
 
 pub(crate) async fn repair(out: Out, store: Option<PathBuf>) -> Result<(), Failure> {
+    let before = Messenger::inspect(existing(store.clone())?).await?.verify().await?;
     let messenger = open(store).await?;
-    let repair = messenger.repair().await?;
+    let mut repair = messenger.repair().await?;
     messenger.close().await;
+    // Opening has put right already what kept conversations from being read.
+    let opened: Vec<Finding> = before.into_iter().filter(|finding| !repair.found.contains(finding)).collect();
+    repair.rebuilt.extend(opened.iter().filter_map(|finding| finding.conversation));
+    repair.rebuilt.sort_unstable();
+    repair.rebuilt.dedup();
+    repair.found.splice(0..0, opened);
     print_repair(out, &repair)?;
     let ok = repair.left.is_empty();
     out.object(json!({

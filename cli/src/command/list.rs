@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 pub(crate) async fn conversations(out: Out, store: Option<PathBuf>, limit: u32) -> Result<(), Failure> {
-    let messenger = look_into(store).await?;
+    let messenger = look_into(out, store).await?;
     let mut rows = Vec::new();
     for summary in messenger.conversations(0, limit).await? {
         let gaps = messenger.gaps(Some(summary.conversation.id)).await?.len();
@@ -111,7 +111,7 @@ pub(crate) async fn messages(
     window: Window,
     limit: u32,
 ) -> Result<(), Failure> {
-    let messenger = look_into(store).await?;
+    let messenger = look_into(out, store).await?;
     let id = names::conversation(&messenger, conversation).await?.conversation.id;
     let items = messenger.messages(id, window, limit).await?;
     let mut names = BTreeMap::new();
@@ -184,7 +184,7 @@ fn value(raw: &RawJson) -> Value {
 }
 
 pub(crate) async fn participants(out: Out, store: Option<PathBuf>, conversation: &str) -> Result<(), Failure> {
-    let messenger = look_into(store).await?;
+    let messenger = look_into(out, store).await?;
     let held = names::conversation(&messenger, conversation).await?;
     let mut names = BTreeMap::new();
     let mut rows = Vec::new();

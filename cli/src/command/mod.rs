@@ -10,7 +10,8 @@ pub(crate) mod sync;
 pub(crate) mod user;
 pub(crate) mod write;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, VERIFY_HINT};
+use crate::render::Out;
 use backscroll::{Config, Messenger};
 use std::io::{self, BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -34,9 +35,15 @@ pub(crate) async fn open(store: Option<PathBuf>) -> Result<Messenger, Failure> {
     Ok(Messenger::open(Config::new(existing(store)?)).await?)
 }
 
-/// Opens the store strictly for reading; another process may be writing to it.
-pub(crate) async fn look_into(store: Option<PathBuf>) -> Result<Messenger, Failure> {
-    Ok(Messenger::inspect(existing(store)?).await?)
+/// Opens the store strictly for reading; another process may be writing to it. What is damaged is missing from lists:
+/// that is said, beside the answer.
+pub(crate) async fn look_into(out: Out, store: Option<PathBuf>) -> Result<Messenger, Failure> {
+    let messenger = Messenger::inspect(existing(store)?).await?;
+    let unreadable = messenger.unreadable().await?;
+    if unreadable > 0 {
+        out.warn(&format!("damaged and left out: {unreadable} of the conversations and outbox entries"), VERIFY_HINT)?;
+    }
+    Ok(messenger)
 }
 
 /// Reads a password: one line of standard input, or a prompt on a terminal.
