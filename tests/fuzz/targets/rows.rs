@@ -82,8 +82,11 @@ pub fn stored_intent(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     DESK.with(|desk| {
         desk.put(&text);
-        let Ok(read) = desk.store.read(|reader| reader.outbox()) else { return };
-        let entry = read.first().expect("one entry");
+        let read = desk.store.read(|reader| reader.outbox()).expect("damage is passed over");
+        let Some(entry) = read.first() else {
+            let unreadable = desk.store.read(|reader| reader.unreadable()).expect("damage is counted");
+            return assert_eq!(unreadable, 1);
+        };
         desk.store.write(vec![Write::Outbox(entry.clone())]).wait().expect("an entry that was read can be written");
         let again = desk.store.read(|reader| reader.outbox()).expect("what was written can be read");
         assert_eq!(again, read);
