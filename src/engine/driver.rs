@@ -17,7 +17,7 @@ use super::transport::{Dialer, Link, TransportError};
 use crate::error::Error;
 use crate::model::{ServerAddress, Timestamp, Uptime};
 use crate::protocol::ClientFrame;
-use crate::store::{Role, StoreError};
+use crate::store::{ChangeSet, Role, StoreError};
 use crate::sync::{
     Command, CommandId, Core, Input, LEAVES_WITHIN, LinkId, LinkState, Load, Output, Refusal, Reply, SavedState,
     Settings, Signal, Write,
@@ -267,8 +267,9 @@ impl<'a> Driver<'a> {
         let link_turns = outputs.iter().any(|output| matches!(output, Output::Signal(Signal::Link(_))));
         writes.extend(self.note_whole(link_turns));
         let until = self.clock.uptime().after(LEAVES_WITHIN);
+        let mut changed = None;
         if !writes.is_empty() {
-            self.store(writes).await?;
+            changed = Some(self.store(writes).await?);
         } else if outputs.iter().any(|output| matches!(output, Output::Send(_, frame) if frame.uses_tokens())) {
             // Whoever took over may have used them up. A transaction of nothing asks whether somebody has.
             self.store.write(writes).await?;
@@ -285,6 +286,9 @@ impl<'a> Driver<'a> {
                 Output::Signal(signal) => self.signal(signal),
             }
         }
+        for change in changed.iter().flat_map(|set| &set.changes) {
+            self.listeners.stream(Told::Changed(*change));
+        }
         self.reports.done();
         Ok(())
     }
@@ -299,7 +303,7 @@ impl<'a> Driver<'a> {
         })
     }
 
-    async fn store(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {
+    async fn store(&mut self, writes: Vec<Write>) -> Result<Arc<ChangeSet>, StoreError> {
         let mut session = None;
         for write in &writes {
             if let Write::Session(newest) = write {
@@ -315,7 +319,7 @@ impl<'a> Driver<'a> {
         if session.is_some() {
             self.listeners.session.send_replace(session);
         }
-        Ok(())
+        Ok(set)
     }
 
     fn dial(&mut self, link: LinkId, server: ServerAddress) {

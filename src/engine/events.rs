@@ -40,10 +40,11 @@ pub enum MessengerEvent {
     /// The server told of an event held something else than before. What it told first is held and shown, and
     /// [`Messenger::verify`] finds it. Told once a position, by the process that syncs.
     Contradicted(Contradiction),
-    /// Another process, which syncs this file, changed this: what is shown of it is to be read again.
+    /// What is stored of this is not what it was: what is shown of it is to be read again.
     ///
-    /// Told only while this process [follows](crate::engine::Role::Following), for every change, also after the events
-    /// and outbox entries that are told by themselves.
+    /// Told once for all that a transaction did to it, whichever process made it, behind the events and outbox entries
+    /// that are told by themselves. Some of it nothing else tells: a conversation described anew, read marks, that the
+    /// user is in it no longer.
     Changed(Change),
     /// This consumer was too slow, and so many events were dropped for it, and only for it.
     ///

@@ -12,7 +12,7 @@
 use super::clock::Clock;
 use super::driver::Driver;
 use super::follower::Follower;
-use super::listeners::Listeners;
+use super::listeners::{Listeners, Told};
 use super::open_store::OpenStore;
 use super::sending::Ending;
 use crate::error::Error;
@@ -138,6 +138,9 @@ impl Engine {
                     // The link went with the driver: whoever waits for it from now on waits for the next one.
                     let without_link = LinkState::before_dialling(self.listeners.session.borrow().as_ref());
                     self.listeners.link_state.send_replace(without_link);
+                    for change in rebuilt.iter().flat_map(|set| &set.changes) {
+                        self.listeners.stream(Told::Changed(*change));
+                    }
                     // Whoever asked may have stopped waiting.
                     answer.send(rebuilt.map(drop).map_err(Error::from)).ok();
                 }

@@ -5,7 +5,7 @@ use crate::world::{World, assert_sound, conversation_of, until, until_live, with
 use backscroll::Messenger;
 use backscroll::engine::{Freshness, TimelineItem, Window};
 use backscroll::model::{
-    ConversationConfig, ConversationId, HistoryPolicy, Participant, Sequence, SequenceRange, UserId,
+    ConversationConfig, ConversationId, HistoryPolicy, Membership, Participant, Sequence, SequenceRange, UserId,
 };
 use backscroll::protocol::{Push, Request};
 use backscroll::sync::HoleReason;
@@ -97,6 +97,38 @@ async fn a_fetch_returns_when_the_range_is_held() {
     let summary = alice.conversation(conversation).await.unwrap().unwrap();
     assert_eq!((summary.history, summary.missing), (HistoryPolicy::Everything, 0));
     assert_sound(&alice).await;
+}
+
+/// what happened to a conversation while somebody was away is told, also where the policy wants none of its events.
+#[tokio::test]
+async fn what_changed_in_an_absence_is_told_whatever_the_policy() {
+    let world = World::with_users(&["alice", "bob"]).await;
+    let (alice, bob) = (world.log_in("alice").await, world.log_in("bob").await);
+    let (id, user) = (conversation_of(&bob, &alice).await.0.id, alice.my_id().unwrap());
+    alice.close().await;
+    bob.close().await;
+    let mut bob = Raw::log_in(&world, "bob").await;
+    let come_back = async || Messenger::open(world.config("alice").history(HistoryPolicy::OnDemand)).await.unwrap();
+
+    done(
+        bob.ask(Request::EditConversation {
+            conversation: id,
+            title: Some("Dinner".to_owned()),
+            public_join: None,
+            custom_data: None,
+        })
+        .await,
+    );
+    let alice = come_back().await;
+    let shown = async || alice.conversation(id).await.unwrap().unwrap();
+    until(&alice, "the new title", || async { shown().await.conversation.title == "Dinner" }).await;
+    assert_eq!(shown().await.missing, 1, "its event was not wanted");
+    alice.close().await;
+
+    done(bob.ask(Request::RemoveParticipants { conversation: id, users: vec![user] }).await);
+    let alice = come_back().await;
+    let shown = async || alice.conversation(id).await.unwrap().unwrap();
+    until(&alice, "that she is out", || async { shown().await.membership == Membership::Left }).await;
 }
 
 /// what was said in an uber conversation while somebody was out is a hole with its reason, not asked for again.
