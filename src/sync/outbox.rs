@@ -136,6 +136,7 @@ impl Outbox {
             if entry.state == OutboxState::Sending {
                 entry.state = OutboxState::Uncertain;
             }
+            outbox.last_position = outbox.last_position.max(entry.position);
             outbox.put(entry);
         }
         let uncertain: Vec<Lane> =

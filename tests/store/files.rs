@@ -1,7 +1,7 @@
 //! The file: who may read it, who may write it, and what is refused.
 
 use super::*;
-use backscroll::store::{OpenOptions, StoreError};
+use backscroll::store::{Fault, OpenOptions, StoreError};
 use rusqlite::Connection;
 use std::fs;
 use std::path::Path;
@@ -172,4 +172,31 @@ fn changed_rows_are_found() {
         let told: Vec<String> = findings.iter().map(ToString::to_string).collect();
         assert!(told.iter().any(|line| line.contains(expected)), "{sql}: {told:?}");
     }
+}
+
+/// R-47, D-9: damage to one row hides neither the sound ones nor other damage.
+#[test]
+fn damaged_rows_hide_nothing_beside_them() {
+    let (folder, store) = new_store();
+    store.write(page(&(1..=4).map(|n| sent(n, 2, n.into(), "text")).collect::<Vec<_>>())).wait().unwrap();
+    store.write((1..=4).map(|n| Write::Outbox(keeping::entry(n))).collect()).wait().unwrap();
+    drop(store);
+    let path = folder.path().join("store.db");
+    let other = Connection::open(&path).unwrap();
+    other
+        .execute_batch(
+            "PRAGMA ignore_check_constraints = ON; UPDATE outbox SET state = 9 WHERE position IN (2, 4);
+             UPDATE message SET text = CAST(x'ff' AS TEXT) WHERE id & 4294967295 IN (2, 4)",
+        )
+        .unwrap();
+    other.close().unwrap();
+    let store = Store::open(&path).unwrap();
+    let saved = store.saved_state().unwrap();
+    assert_eq!(saved.outbox.iter().map(|entry| entry.position).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(saved.last_position, 4);
+    assert_eq!(store.read(|reader| reader.unreadable()).unwrap(), 2);
+    let findings = store.read(|reader| reader.verify()).unwrap();
+    let places: Vec<_> = findings.iter().map(|found| (found.fault, found.range)).collect();
+    let rows = [(Fault::Row, Some(range(2, 2))), (Fault::Row, Some(range(4, 4)))];
+    assert_eq!(places, [rows[0], rows[1], (Fault::Outbox, None), (Fault::Outbox, None)]);
 }

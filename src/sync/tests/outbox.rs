@@ -171,6 +171,26 @@ fn what_was_being_sent_when_the_process_ended_is_uncertain_at_the_next_start() {
     assert_eq!(sends(&outputs), [kept.request]);
 }
 
+/// D-9: an entry that cannot be read keeps its position, which no other entry is given.
+#[test]
+fn a_position_that_is_taken_is_given_to_nobody() {
+    let saved = SavedState { session: Some(session()), last_position: 7, ..SavedState::default() };
+    let outputs = Shell::restore(saved).send_text(1);
+    let positions: Vec<u64> = outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Write(writes) => Some(writes),
+            _ => None,
+        })
+        .flatten()
+        .filter_map(|write| match write {
+            Write::Outbox(entry) => Some(entry.position),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(positions, [8]);
+}
+
 /// O-10: what has left and was not refused cannot be taken back; what has not can.
 #[test]
 fn an_entry_is_taken_back_only_while_it_cannot_have_arrived() {
