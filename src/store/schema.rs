@@ -3,11 +3,13 @@
 use super::error::StoreError;
 use super::{Durability, OpenOptions};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use std::fs::{self, File};
 use std::path::Path;
 use std::time::Duration;
 use std::{io, thread};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 mod embedded {
     refinery::embed_migrations!("migrations");
@@ -52,12 +54,45 @@ pub(super) fn open_writable(options: &OpenOptions, holds_lease: bool) -> Result<
         .map_err(|source| StoreError::Open { path: path.clone(), source })?;
     // refinery's own check would make a start 2.7 times as long, so it runs only when there is work.
     if version < SCHEMA_VERSION {
+        make_history_readable(&connection).map_err(|source| StoreError::Open { path: path.clone(), source })?;
         embedded::migrations::runner()
             .set_grouped(true)
             .run(&mut connection)
             .map_err(|source| StoreError::Migration { path: path.clone(), source })?;
     }
     Ok(connection)
+}
+
+/// Makes sure that refinery, which panics over a row of its own that it cannot read, finds none: a damaged time of a
+/// migration is of no use to anybody, a damaged checksum stands for another migration than ours.
+fn make_history_readable(connection: &Connection) -> rusqlite::Result<()> {
+    const NO_TIME: &str = "1970-01-01T00:00:00Z";
+    const NO_CHECKSUM: &str = "0";
+    let exists: bool = connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history' AND type = 'table')",
+        [],
+        |row| row.get(0),
+    )?;
+    if !exists {
+        return Ok(());
+    }
+    let mut select = connection.prepare("SELECT rowid, applied_on, checksum FROM refinery_schema_history")?;
+    let rows = select.query_map([], |row| {
+        let time = row.get::<_, String>(1).is_ok_and(|time| OffsetDateTime::parse(&time, &Rfc3339).is_ok());
+        let checksum = row.get::<_, String>(2).is_ok_and(|checksum| checksum.parse::<u64>().is_ok());
+        Ok((row.get::<_, i64>(0)?, time, checksum))
+    })?;
+    for (rowid, time, checksum) in rows.collect::<rusqlite::Result<Vec<_>>>()? {
+        if !time {
+            let update = "UPDATE refinery_schema_history SET applied_on = ?2 WHERE rowid = ?1";
+            connection.execute(update, params![rowid, NO_TIME])?;
+        }
+        if !checksum {
+            let update = "UPDATE refinery_schema_history SET checksum = ?2 WHERE rowid = ?1";
+            connection.execute(update, params![rowid, NO_CHECKSUM])?;
+        }
+    }
+    Ok(())
 }
 
 /// Opens a file that has our schema, for reading only.
@@ -239,5 +274,36 @@ mod tests {
             .unwrap();
         drop(other);
         assert!(matches!(new_file(&options).map(drop), Err(StoreError::Migration { .. })));
+    }
+
+    /// R-54, S-6: what cannot be read of the history of migrations is no panic: a time is of no use, and a checksum is
+    /// not ours then.
+    #[test]
+    fn a_damaged_history_of_migrations_is_no_panic() {
+        let refused = |error: Result<(), StoreError>| matches!(error, Err(StoreError::Migration { .. }));
+        for (time, sum, opens) in [
+            ("when?", "15182970704350991029", true),
+            ("2026-13-01T00:00:00Z", "15182970704350991029", true),
+            ("", "15182970704350991029", true),
+            ("2026-01-01T00:00:00Z", "-1", false),
+            ("when?", "what?", false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let options = OpenOptions::new(folder.path().join("store.db"));
+            // A file of the first version.
+            let older = Connection::open(&options.path).unwrap();
+            older.execute_batch(include_str!("../../migrations/V1__first.sql")).unwrap();
+            older
+                .execute_batch(
+                    "CREATE TABLE refinery_schema_history
+                         (version INT4 PRIMARY KEY, name TEXT, applied_on TEXT, checksum TEXT)",
+                )
+                .unwrap();
+            let row = "INSERT INTO refinery_schema_history VALUES (1, 'first', ?1, ?2)";
+            older.execute(row, [time, sum]).unwrap();
+            drop(older);
+            let opened = new_file(&options).map(drop);
+            assert!(if opens { opened.is_ok() } else { refused(opened) }, "{time} {sum}");
+        }
     }
 }
