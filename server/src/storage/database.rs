@@ -1,11 +1,15 @@
 //! The file itself: its mode, its pragmas, its schema.
 
 use super::StorageError;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
+use rusqlite::types::Type;
+use std::error::Error;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 mod embedded {
     refinery::embed_migrations!("migrations");
@@ -79,13 +83,22 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StorageError>
     }
 }
 
-/// Returns the newest migration the file has seen; `None` for a new file.
+/// Returns the newest migration the file has seen; `None` for a new file. Rows that refinery would panic over are an error.
 fn applied_version(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     if !connection.table_exists(None, "refinery_schema_history")? {
         return Ok(None);
     }
-    let version = "SELECT max(version) FROM refinery_schema_history";
-    connection.query_row(version, [], |row| row.get(0)).optional().map(Option::flatten)
+    let mut select = connection.prepare("SELECT version, applied_on, checksum FROM refinery_schema_history")?;
+    let versions = select.query_map([], |row| {
+        OffsetDateTime::parse(&row.get::<_, String>(1)?, &Rfc3339).map_err(damaged(1))?;
+        row.get::<_, String>(2)?.parse::<u64>().map_err(damaged(2))?;
+        row.get(0)
+    })?;
+    Ok(versions.collect::<rusqlite::Result<Vec<i64>>>()?.into_iter().max())
+}
+
+fn damaged<E: Error + Send + Sync + 'static>(column: usize) -> impl FnOnce(E) -> rusqlite::Error {
+    move |error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error.into())
 }
 
 /// Names what was being done when the database refused.

@@ -38,6 +38,20 @@ async fn a_folder_of_a_newer_version_is_left_alone() {
     assert!(before == fs::read(data.path().join("server.sqlite")).unwrap());
 }
 
+/// S-6: a history of migrations that cannot be read is an error that says so, and no panic.
+#[tokio::test]
+async fn a_damaged_history_of_migrations_is_refused() {
+    for damage in ["applied_on = 'when?'", "checksum = 'what?'"] {
+        let data = tempfile::tempdir().unwrap();
+        start(data.path()).await.stop().await;
+        let connection = Connection::open(data.path().join("server.sqlite")).unwrap();
+        connection.execute(&format!("UPDATE refinery_schema_history SET {damage}"), []).unwrap();
+        drop(connection);
+        let refused = serve(config(data.path())).await.unwrap_err();
+        assert!(matches!(refused, ServeError::Storage(StorageError::Sqlite { .. })), "{refused:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_used_is_named() {
     let data = tempfile::tempdir().unwrap();
