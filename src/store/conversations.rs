@@ -74,6 +74,12 @@ macro_rules! conversation_columns {
     };
 }
 
+/// What was being done when conversations could not be read.
+const READ: &str = "read conversations";
+
+/// What a conversation's own column holds.
+const UUID: &str = "uuid of a conversation";
+
 fn local_of(columns: &Columns<'_>) -> Result<LocalId, StoreError> {
     LocalId::new(columns.rowid()).ok_or_else(|| columns.damaged("local id"))
 }
@@ -92,7 +98,7 @@ fn row_of(row: &Row<'_>) -> Result<(LocalId, ConversationRow), StoreError> {
     };
     let (created, updated) = (columns.get(7, "time")?, columns.get(8, "time")?);
     let described_at = columns.get(9, "sequence")?;
-    let id = columns.get(1, "uuid of a conversation")?;
+    let id = columns.get(1, UUID)?;
     let preview = match columns.get(15, "sequence")? {
         Some(sequence) => Some(Preview {
             sequence,
@@ -163,14 +169,10 @@ fn read_rows(
     sql: &'static str,
     parameters: impl Params,
 ) -> Result<Sifted<ConversationRow>, StoreError> {
-    const DOING: &str = "read conversations";
-    let mut select = connection.prepare_cached(sql).doing(DOING)?;
-    let mut rows = select.query(parameters).doing(DOING)?;
-    let mut found = Sifted::new();
-    while let Some(row) = rows.next().doing(DOING)? {
-        found.add(row_of(row).and_then(|(local, row)| complete(connection, local, row)))?;
-    }
-    Ok(found)
+    Sifted::select(connection, sql, parameters, READ, |row| {
+        let (local, row) = row_of(row)?;
+        complete(connection, local, row)
+    })
 }
 
 fn complete(connection: &Connection, local: LocalId, mut row: ConversationRow) -> Result<ConversationRow, StoreError> {
@@ -294,31 +296,22 @@ impl Reader<'_> {
         &self,
         unreadable: &mut Vec<ConversationId>,
     ) -> Result<Sifted<SavedConversation>, StoreError> {
-        const DOING: &str = "read conversations";
-        let mut select = self
-            .connection
-            .prepare_cached(
-                "SELECT id, uuid, head, described_at, membership, uber, last_activity, own_read
-                 FROM conversation ORDER BY id",
-            )
-            .doing(DOING)?;
-        let mut rows = select.query([]).doing(DOING)?;
-        let mut saved = Sifted::new();
-        while let Some(row) = rows.next().doing(DOING)? {
+        let sql = "SELECT id, uuid, head, described_at, membership, uber, last_activity, own_read
+                   FROM conversation ORDER BY id";
+        Sifted::select(self.connection, sql, [], READ, |row| {
             let columns = Columns::new(row, "conversation")?;
             let read = self.saved_conversation(&columns);
             if read.is_err() {
-                unreadable.extend(columns.get::<ConversationId>(1, "uuid of a conversation"));
+                unreadable.extend(columns.get::<ConversationId>(1, UUID));
             }
-            saved.add(read)?;
-        }
-        Ok(saved)
+            read
+        })
     }
 
     fn saved_conversation(&self, columns: &Columns<'_>) -> Result<SavedConversation, StoreError> {
         let local = local_of(columns)?;
         Ok(SavedConversation {
-            id: columns.get(1, "uuid of a conversation")?,
+            id: columns.get(1, UUID)?,
             head: columns.get(2, "sequence")?,
             described_at: columns.get(3, "sequence")?,
             membership: membership_of(columns, 4)?,
@@ -341,22 +334,14 @@ impl Reader<'_> {
         &self,
         only: Option<ConversationId>,
     ) -> Result<Vec<(ConversationId, LocalId, Sequence)>, StoreError> {
-        const DOING: &str = "read conversations";
-        let mut select = self
-            .connection
-            .prepare_cached(match only {
-                Some(_) => "SELECT id, uuid, head FROM conversation WHERE uuid = ?1",
-                None => "SELECT id, uuid, head FROM conversation WHERE ?1 IS NULL ORDER BY id",
-            })
-            .doing(DOING)?;
-        let mut rows = select.query([only]).doing(DOING)?;
-        let mut heads = Sifted::new();
-        while let Some(row) = rows.next().doing(DOING)? {
+        let sql = match only {
+            Some(_) => "SELECT id, uuid, head FROM conversation WHERE uuid = ?1",
+            None => "SELECT id, uuid, head FROM conversation WHERE ?1 IS NULL ORDER BY id",
+        };
+        let heads = Sifted::select(self.connection, sql, [only], READ, |row| {
             let columns = Columns::new(row, "conversation")?;
-            let head =
-                || Ok((columns.get(1, "uuid of a conversation")?, local_of(&columns)?, columns.get(2, "sequence")?));
-            heads.add(head())?;
-        }
+            Ok((columns.get(1, UUID)?, local_of(&columns)?, columns.get(2, "sequence")?))
+        })?;
         match only {
             Some(_) => heads.whole(),
             None => Ok(heads.go_on()),
@@ -365,17 +350,10 @@ impl Reader<'_> {
 
     /// Returns which conversations there are, known by as little as can be read.
     pub(super) fn numbered(&self) -> Result<Sifted<(ConversationId, LocalId)>, StoreError> {
-        const DOING: &str = "read conversations";
-        let mut select =
-            self.connection.prepare_cached("SELECT id, uuid FROM conversation ORDER BY id").doing(DOING)?;
-        let mut rows = select.query([]).doing(DOING)?;
-        let mut numbered = Sifted::new();
-        while let Some(row) = rows.next().doing(DOING)? {
+        Sifted::select(self.connection, "SELECT id, uuid FROM conversation ORDER BY id", [], READ, |row| {
             let columns = Columns::new(row, "conversation")?;
-            let known = || Ok((columns.get(1, "uuid of a conversation")?, local_of(&columns)?));
-            numbered.add(known())?;
-        }
-        Ok(numbered)
+            Ok((columns.get(1, UUID)?, local_of(&columns)?))
+        })
     }
 }
 

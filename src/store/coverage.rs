@@ -248,16 +248,8 @@ pub(super) fn sound_holes(
     connection: &Connection,
     local: LocalId,
 ) -> Result<Vec<(SequenceRange, HoleReason)>, StoreError> {
-    const DOING: &str = "read holes";
-    let mut select = connection
-        .prepare_cached("SELECT conversation, first, last, reason FROM hole WHERE conversation = ?1 ORDER BY first")
-        .doing(DOING)?;
-    let mut rows = select.query([local.get()]).doing(DOING)?;
-    let mut holes = Sifted::new();
-    while let Some(row) = rows.next().doing(DOING)? {
-        holes.add(hole_from_row(row))?;
-    }
-    Ok(holes.go_on())
+    let sql = "SELECT conversation, first, last, reason FROM hole WHERE conversation = ?1 ORDER BY first";
+    Ok(Sifted::select(connection, sql, [local.get()], "read holes", hole_from_row)?.go_on())
 }
 
 /// Returns all holes in a conversation, rising.

@@ -477,16 +477,8 @@ pub(super) fn message_rows(connection: &Connection, ids: (i64, i64)) -> Result<V
 }
 
 pub(super) fn sift_messages(connection: &Connection, ids: (i64, i64)) -> Result<Sifted<MessageRow>, StoreError> {
-    const DOING: &str = "read messages";
-    let mut select = connection
-        .prepare_cached(concat!("SELECT ", message_columns!(), " FROM message WHERE id BETWEEN ?1 AND ?2 ORDER BY id"))
-        .doing(DOING)?;
-    let mut rows = select.query([ids.0, ids.1]).doing(DOING)?;
-    let mut found = Sifted::new();
-    while let Some(row) = rows.next().doing(DOING)? {
-        found.add(MessageRow::from_row(row))?;
-    }
-    Ok(found)
+    let sql = concat!("SELECT ", message_columns!(), " FROM message WHERE id BETWEEN ?1 AND ?2 ORDER BY id");
+    Sifted::select(connection, sql, [ids.0, ids.1], "read messages", MessageRow::from_row)
 }
 
 /// Returns the event rows between two row ids, inclusive, rising.
@@ -495,16 +487,8 @@ pub(super) fn event_rows(connection: &Connection, ids: (i64, i64)) -> Result<Vec
 }
 
 pub(super) fn sift_events(connection: &Connection, ids: (i64, i64)) -> Result<Sifted<EventRow>, StoreError> {
-    const DOING: &str = "read events";
-    let mut select = connection
-        .prepare_cached(concat!("SELECT ", event_columns!(), " FROM event WHERE id BETWEEN ?1 AND ?2 ORDER BY id"))
-        .doing(DOING)?;
-    let mut rows = select.query([ids.0, ids.1]).doing(DOING)?;
-    let mut found = Sifted::new();
-    while let Some(row) = rows.next().doing(DOING)? {
-        found.add(EventRow::from_row(row))?;
-    }
-    Ok(found)
+    let sql = concat!("SELECT ", event_columns!(), " FROM event WHERE id BETWEEN ?1 AND ?2 ORDER BY id");
+    Sifted::select(connection, sql, [ids.0, ids.1], "read events", EventRow::from_row)
 }
 
 /// Returns one event row.

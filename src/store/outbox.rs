@@ -250,14 +250,7 @@ impl Reader<'_> {
     }
 
     fn entries(&self, sql: &str, parameters: impl Params) -> Result<Sifted<OutboxEntry>, StoreError> {
-        const DOING: &str = "read the outbox";
-        let mut select = self.connection.prepare_cached(sql).doing(DOING)?;
-        let mut rows = select.query(parameters).doing(DOING)?;
-        let mut entries = Sifted::new();
-        while let Some(row) = rows.next().doing(DOING)? {
-            entries.add(entry_of(row))?;
-        }
-        Ok(entries)
+        Sifted::select(self.connection, sql, parameters, "read the outbox", entry_of)
     }
 }
 

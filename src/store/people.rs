@@ -5,7 +5,7 @@ use super::error::{Doing, StoreError};
 use super::sifted::Sifted;
 use super::value::Columns;
 use crate::model::{ConversationId, Notification, OutboxState, PrivateUser, User, UserId, UserName};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Params, Row, params};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::{fs, io};
@@ -135,6 +135,14 @@ fn private_of(columns: &Columns<'_>) -> Result<Option<PrivateUser>, StoreError> 
     }))
 }
 
+/// The columns of `user` in the order that [`user_of`] reads.
+macro_rules! user_columns {
+    () => {
+        "id, name, display_name, custom_data, deleted, private_custom_data, notifications, conversations,
+         left_conversations"
+    };
+}
+
 fn user_of(row: &Row<'_>) -> Result<User, StoreError> {
     let columns = Columns::new(row, "user")?;
     Ok(User {
@@ -150,17 +158,12 @@ fn user_of(row: &Row<'_>) -> Result<User, StoreError> {
 impl Reader<'_> {
     /// Returns a user, or `None` when unknown.
     pub fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
-        const DOING: &str = "read a user";
-        let mut select = self
-            .connection
-            .prepare_cached(
-                "SELECT id, name, display_name, custom_data, deleted, private_custom_data, notifications,
-                     conversations, left_conversations
-                 FROM user WHERE id = ?1",
-            )
-            .doing(DOING)?;
-        let mut rows = select.query([id]).doing(DOING)?;
-        rows.next().doing(DOING)?.map(user_of).transpose()
+        let sql = concat!("SELECT ", user_columns!(), " FROM user WHERE id = ?1");
+        Ok(self.users(sql, [id])?.whole()?.pop())
+    }
+
+    fn users(&self, sql: &str, parameters: impl Params) -> Result<Sifted<User>, StoreError> {
+        Sifted::select(self.connection, sql, parameters, "read users", user_of)
     }
 
     /// Returns whom the user follows, as the server last told, by rising number.
@@ -173,21 +176,7 @@ impl Reader<'_> {
 
     /// Returns all users described so far.
     pub(super) fn sift_users(&self) -> Result<Sifted<User>, StoreError> {
-        const DOING: &str = "read users";
-        let mut select = self
-            .connection
-            .prepare_cached(
-                "SELECT id, name, display_name, custom_data, deleted, private_custom_data, notifications,
-                     conversations, left_conversations
-                 FROM user ORDER BY id",
-            )
-            .doing(DOING)?;
-        let mut rows = select.query([]).doing(DOING)?;
-        let mut users = Sifted::new();
-        while let Some(row) = rows.next().doing(DOING)? {
-            users.add(user_of(row))?;
-        }
-        Ok(users)
+        self.users(concat!("SELECT ", user_columns!(), " FROM user ORDER BY id"), [])
     }
 
     /// Returns the numbers of all users described so far.
@@ -203,17 +192,8 @@ impl Reader<'_> {
 
     /// Returns the user with this name as last described, the newest account first; `None` for an unknown one.
     pub fn user_named(&self, name: &UserName) -> Result<Option<User>, StoreError> {
-        const DOING: &str = "look a user up by name";
-        let mut select = self
-            .connection
-            .prepare_cached(
-                "SELECT id, name, display_name, custom_data, deleted, private_custom_data, notifications,
-                     conversations, left_conversations
-                 FROM user WHERE name = ?1 ORDER BY id DESC LIMIT 1",
-            )
-            .doing(DOING)?;
-        let mut rows = select.query([name]).doing(DOING)?;
-        rows.next().doing(DOING)?.map(user_of).transpose()
+        let sql = concat!("SELECT ", user_columns!(), " FROM user WHERE name = ?1 ORDER BY id DESC LIMIT 1");
+        Ok(self.users(sql, [name])?.whole()?.pop())
     }
 
     /// Returns how many conversations, outbox entries and wishes cannot be read, and are therefore in no list of them;

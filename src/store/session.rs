@@ -126,17 +126,11 @@ impl Reader<'_> {
     }
 
     pub(super) fn sift_push_tokens(&self) -> Result<Sifted<PushToken>, StoreError> {
-        const DOING: &str = "read push tokens";
-        let mut select =
-            self.connection.prepare_cached("SELECT id, token, wanted FROM push_token ORDER BY id").doing(DOING)?;
-        let mut rows = select.query([]).doing(DOING)?;
-        let mut tokens = Sifted::new();
-        while let Some(row) = rows.next().doing(DOING)? {
+        let sql = "SELECT id, token, wanted FROM push_token ORDER BY id";
+        Sifted::select(self.connection, sql, [], "read push tokens", |row| {
             let columns = Columns::new(row, "push_token")?;
-            let token = || Ok(PushToken { token: columns.get(1, "token")?, wanted: columns.get(2, "yes or no")? });
-            tokens.add(token())?;
-        }
-        Ok(tokens)
+            Ok(PushToken { token: columns.get(1, "token")?, wanted: columns.get(2, "yes or no")? })
+        })
     }
 
     /// Returns whose store it is; `None` before the server has told.

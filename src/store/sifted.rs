@@ -1,6 +1,7 @@
 //! Rows of which some cannot be read.
 
-use super::error::StoreError;
+use super::error::{Doing, StoreError};
+use rusqlite::{Connection, Params, Row};
 
 /// What was read of many rows, and what cannot be: a damaged row costs what it holds, and nothing beside it.
 #[derive(Debug)]
@@ -12,6 +13,23 @@ pub(super) struct Sifted<T> {
 impl<T> Sifted<T> {
     pub(super) const fn new() -> Self {
         Self { sound: Vec::new(), damaged: Vec::new() }
+    }
+
+    /// Reads all rows of a statement; `doing` completes "could not …".
+    pub(super) fn select(
+        connection: &Connection,
+        sql: &str,
+        parameters: impl Params,
+        doing: &'static str,
+        mut read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
+    ) -> Result<Self, StoreError> {
+        let mut select = connection.prepare_cached(sql).doing(doing)?;
+        let mut rows = select.query(parameters).doing(doing)?;
+        let mut sifted = Self::new();
+        while let Some(row) = rows.next().doing(doing)? {
+            sifted.add(read(row))?;
+        }
+        Ok(sifted)
     }
 
     /// Adds a row as it was read; what is worse than a damaged row ends the reading.

@@ -160,14 +160,7 @@ impl Reader<'_> {
     }
 
     fn wishes_by(&self, sql: &str, parameters: impl Params) -> Result<Sifted<(u64, Wish)>, StoreError> {
-        const DOING: &str = "read wishes";
-        let mut select = self.connection.prepare_cached(sql).doing(DOING)?;
-        let mut rows = select.query(parameters).doing(DOING)?;
-        let mut wishes = Sifted::new();
-        while let Some(row) = rows.next().doing(DOING)? {
-            wishes.add(wish_of(row))?;
-        }
-        Ok(wishes)
+        Sifted::select(self.connection, sql, parameters, "read wishes", wish_of)
     }
 
     /// Returns what became of the wish for this entry.
