@@ -10,7 +10,7 @@ use super::open_store::{OpenStore, Standings};
 use super::shift::{Call, Calls, Stop};
 use crate::error::Error;
 use crate::model::{ClientToken, ConversationId, Event, OutboxEntry, Ranges, Session, User, Wish, WishKind};
-use crate::store::{Change, Reader, Role, StoreError};
+use crate::store::{Change, Reader, Role, StoreError, unless_damaged};
 use crate::sync::{Command, LinkState, Refusal, Reply, SavedConversation, Signal, check_intent};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -249,11 +249,7 @@ fn news(reader: &Reader<'_>, from: u64, mut held: BTreeMap<ConversationId, Range
     };
     let mut items = Vec::new();
     for change in set.changes {
-        match read_change(reader, &change, &mut held) {
-            Ok(news) => items.extend(news),
-            Err(damage) if damage.is_damage() => tracing::error!(%damage, "cannot tell what changed"),
-            Err(error) => return Err(error),
-        }
+        items.extend(unless_damaged(read_change(reader, &change, &mut held))?.into_iter().flatten());
         items.push(Item::Change(change));
     }
     Ok(News { up_to: set.number, missed: 0, held, items })

@@ -17,7 +17,7 @@ use crate::model::{
     ClientToken, ConversationId, Credentials, HistoryPolicy, Intent, OutboxEntry, PushToken, RawJson, Secret,
     ServerAddress, Session, UserId, UserName,
 };
-use crate::store::{Holder, Role};
+use crate::store::{Holder, Role, unless_damaged};
 use crate::sync::{Command, LinkState, Reply};
 use futures_util::Stream;
 use std::path::PathBuf;
@@ -127,13 +127,7 @@ impl Messenger {
     pub async fn inspect(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let store = OpenStore::inspect(path.into()).await?;
         // Looked into is also what is damaged: whose file it is may be all that cannot be read.
-        let session = match store.read(|reader| reader.session()).await {
-            Err(damage) if damage.is_damage() => {
-                tracing::error!(%damage, "cannot tell whose file this is");
-                None
-            }
-            read => read?,
-        };
+        let session = unless_damaged(store.read(|reader| reader.session()).await)?.flatten();
         let shared = Shared {
             calls: mpsc::channel(1).0,
             server: None,

@@ -35,7 +35,11 @@ impl Messenger {
     ///
     /// Messages, indices, counts and coverage are made anew from the events held, and by what entries of the outbox are
     /// found. An event that is damaged is missing from then on, and fetched again like anything else that is missing; in
-    /// a conversation that no server will show again it is left as it is. No entry of the outbox is touched. The link is given up and comes back by itself.
+    /// a conversation that no server will show again it is left as it is. What cannot be read of a conversation's
+    /// description or of a user is asked for again. No entry of the outbox is touched. The link is given up and comes back
+    /// by itself.
+    ///
+    /// What kept conversations from being read at all was put right when the file was opened, and is not among `found`.
     ///
     /// # Errors
     ///

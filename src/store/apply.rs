@@ -112,7 +112,6 @@ impl Transaction<'_> {
                 for token in outbox::index_anew(self.connection)? {
                     self.touched(Change::Outbox(token));
                 }
-                coverage::mend_heads_cursor(self.connection)?;
                 for user in people::forget_unreadable(self.connection)? {
                     self.touched(Change::User(user));
                     // Who takes part is asked for where a conversation is described.

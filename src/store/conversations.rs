@@ -3,7 +3,7 @@
 use super::connections::Reader;
 use super::coverage;
 use super::error::{Doing, StoreError};
-use super::sifted::Sifted;
+use super::sifted::{Sifted, unless_damaged};
 use super::value::{Columns, LocalId};
 use crate::model::{
     Conversation, ConversationConfig, ConversationId, Delivery, HistoryPolicy, Membership, Message, Participant,
@@ -361,10 +361,10 @@ impl Reader<'_> {
 /// and all conversations are asked for again.
 pub(super) fn mend(connection: &Connection, local: LocalId) -> Result<(), StoreError> {
     const DOING: &str = "make a conversation readable";
-    if is_damaged(coverage::history(connection, local))? {
+    if unless_damaged(coverage::history(connection, local))?.is_none() {
         coverage::set_history(connection, local, None)?;
     }
-    if !is_damaged(described(connection, local))? {
+    if unless_damaged(described(connection, local))?.is_some() {
         return Ok(());
     }
     let mut select = connection
@@ -408,14 +408,6 @@ pub(super) fn mend(connection: &Connection, local: LocalId) -> Result<(), StoreE
         .and_then(|mut delete| delete.execute([local.get()]))
         .doing(DOING)?;
     coverage::forget_heads_cursor(connection)
-}
-
-fn is_damaged<T>(read: Result<T, StoreError>) -> Result<bool, StoreError> {
-    match read {
-        Ok(_) => Ok(false),
-        Err(error) if error.is_damage() => Ok(true),
-        Err(error) => Err(error),
-    }
 }
 
 /// Returns the lowest and the highest uuid that begin with `text`, or `None` when no uuid does.

@@ -2,7 +2,7 @@
 
 use super::connections::Reader;
 use super::error::{Doing, StoreError};
-use super::sifted::Sifted;
+use super::sifted::{Sifted, unless_damaged};
 use super::value::{Columns, LocalId};
 use crate::model::{ConversationId, HistoryPolicy, Ranges, Sequence, SequenceRange, Timestamp};
 use crate::sync::{HeadsCursor, HoleReason};
@@ -215,14 +215,6 @@ pub(super) fn forget_heads_cursor(connection: &Connection) -> Result<(), StoreEr
         .doing("forget up to where heads were compared")
 }
 
-/// Forgets a cursor that cannot be read.
-pub(super) fn mend_heads_cursor(connection: &Connection) -> Result<(), StoreError> {
-    match Reader::new(connection).heads_cursor() {
-        Err(error) if error.is_damage() => forget_heads_cursor(connection),
-        read => read.map(drop),
-    }
-}
-
 /// Notes that everything was held at this time.
 pub(super) fn set_whole_at(connection: &Connection, at: Timestamp) -> Result<(), StoreError> {
     connection
@@ -304,9 +296,7 @@ impl Reader<'_> {
         let mut gaps = Vec::new();
         for (id, local, head) in self.heads(only)? {
             let Some(known) = SequenceRange::new(Sequence::FIRST, head) else { continue };
-            let mut vouched_for = Sifted::new();
-            vouched_for.add(covered(self.connection, local))?;
-            let vouched_for = vouched_for.go_on().pop().unwrap_or_default();
+            let vouched_for = unless_damaged(covered(self.connection, local))?.unwrap_or_default();
             gaps.extend(vouched_for.missing(known).map(|gap| (id, gap)));
         }
         Ok(gaps)

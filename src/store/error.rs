@@ -106,7 +106,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// Returns whether a row cannot be what it should be, and nothing worse.
-    pub(crate) const fn is_damage(&self) -> bool {
+    pub(super) const fn is_damage(&self) -> bool {
         match self {
             Self::Damaged { .. } => true,
             Self::Sqlite { source, .. } => matches!(

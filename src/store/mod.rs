@@ -58,6 +58,8 @@ pub use self::verify::{Fault, Finding};
 pub use self::wish::Wished;
 pub use self::writer::{Standing, Ticket};
 
+pub(crate) use self::sifted::unless_damaged;
+
 use self::connections::Readers;
 use self::writer::Writer;
 use crate::model::Wish;
@@ -262,7 +264,7 @@ impl Store {
                 outbox: reader.outbox()?,
                 last_position: reader.last_position()?,
                 users: reader.user_ids()?,
-                heads_cursor: reader.heads_cursor().or_else(|error| error.is_damage().then_some(None).ok_or(error))?,
+                heads_cursor: unless_damaged(reader.heads_cursor())?.flatten(),
             })
         })
     }

@@ -1,6 +1,7 @@
 //! How the file is made and opened: its mode, its pragmas, its schema.
 
-use super::error::StoreError;
+use super::error::{Doing, StoreError};
+use super::value::Columns;
 use super::{Durability, OpenOptions};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
@@ -54,7 +55,7 @@ pub(super) fn open_writable(options: &OpenOptions, holds_lease: bool) -> Result<
         .map_err(|source| StoreError::Open { path: path.clone(), source })?;
     // refinery's own check would make a start 2.7 times as long, so it runs only when there is work.
     if version < SCHEMA_VERSION {
-        make_history_readable(&connection).map_err(|source| StoreError::Open { path: path.clone(), source })?;
+        make_history_readable(&connection)?;
         embedded::migrations::runner()
             .set_grouped(true)
             .run(&mut connection)
@@ -64,33 +65,29 @@ pub(super) fn open_writable(options: &OpenOptions, holds_lease: bool) -> Result<
 }
 
 /// Makes sure that refinery, which panics over a row of its own that it cannot read, finds none: a damaged time of a
-/// migration is of no use to anybody, a damaged checksum stands for another migration than ours.
-fn make_history_readable(connection: &Connection) -> rusqlite::Result<()> {
+/// migration is of no use to anybody, and with a damaged checksum the file is refused as it is.
+fn make_history_readable(connection: &Connection) -> Result<(), StoreError> {
+    const TABLE: &str = "refinery_schema_history";
+    const DOING: &str = "read which migrations were applied";
     const NO_TIME: &str = "1970-01-01T00:00:00Z";
-    const NO_CHECKSUM: &str = "0";
-    let exists: bool = connection.query_row(
-        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history' AND type = 'table')",
-        [],
-        |row| row.get(0),
-    )?;
-    if !exists {
+    if !connection.table_exists(None, TABLE).doing(DOING)? {
         return Ok(());
     }
-    let mut select = connection.prepare("SELECT rowid, applied_on, checksum FROM refinery_schema_history")?;
-    let rows = select.query_map([], |row| {
-        let time = row.get::<_, String>(1).is_ok_and(|time| OffsetDateTime::parse(&time, &Rfc3339).is_ok());
-        let checksum = row.get::<_, String>(2).is_ok_and(|checksum| checksum.parse::<u64>().is_ok());
-        Ok((row.get::<_, i64>(0)?, time, checksum))
-    })?;
-    for (rowid, time, checksum) in rows.collect::<rusqlite::Result<Vec<_>>>()? {
-        if !time {
-            let update = "UPDATE refinery_schema_history SET applied_on = ?2 WHERE rowid = ?1";
-            connection.execute(update, params![rowid, NO_TIME])?;
+    let mut select =
+        connection.prepare("SELECT rowid, applied_on, checksum FROM refinery_schema_history").doing(DOING)?;
+    let mut rows = select.query([]).doing(DOING)?;
+    let mut without_time = Vec::new();
+    while let Some(row) = rows.next().doing(DOING)? {
+        let columns = Columns::new(row, TABLE)?;
+        if columns.text(2, "checksum of a migration")?.parse::<u64>().is_err() {
+            return Err(columns.damaged("checksum of a migration"));
         }
-        if !checksum {
-            let update = "UPDATE refinery_schema_history SET checksum = ?2 WHERE rowid = ?1";
-            connection.execute(update, params![rowid, NO_CHECKSUM])?;
-        }
+        let time = columns.text(1, "time").ok().and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok());
+        without_time.extend(time.is_none().then_some(columns.rowid()));
+    }
+    for rowid in without_time {
+        let update = "UPDATE refinery_schema_history SET applied_on = ?2 WHERE rowid = ?1";
+        connection.execute(update, params![rowid, NO_TIME]).doing("mend the history of migrations")?;
     }
     Ok(())
 }
@@ -276,11 +273,10 @@ mod tests {
         assert!(matches!(new_file(&options).map(drop), Err(StoreError::Migration { .. })));
     }
 
-    /// R-54, S-6: what cannot be read of the history of migrations is no panic: a time is of no use, and a checksum is
-    /// not ours then.
+    /// R-54, S-6: what cannot be read of the history of migrations is no panic: a time is of no use, and without a
+    /// checksum the file is refused as it is.
     #[test]
     fn a_damaged_history_of_migrations_is_no_panic() {
-        let refused = |error: Result<(), StoreError>| matches!(error, Err(StoreError::Migration { .. }));
         for (time, sum, opens) in [
             ("when?", "15182970704350991029", true),
             ("2026-13-01T00:00:00Z", "15182970704350991029", true),
@@ -303,7 +299,14 @@ mod tests {
             older.execute(row, [time, sum]).unwrap();
             drop(older);
             let opened = new_file(&options).map(drop);
-            assert!(if opens { opened.is_ok() } else { refused(opened) }, "{time} {sum}");
+            let refused = matches!(opened, Err(StoreError::Damaged { table: "refinery_schema_history", .. }));
+            assert_eq!((opened.is_ok(), refused), (opens, !opens), "{time} {sum}: {opened:?}");
+            if refused {
+                let kept = "SELECT applied_on || checksum FROM refinery_schema_history";
+                let file = Connection::open(&options.path).unwrap();
+                let kept: String = file.query_row(kept, [], |row| row.get(0)).unwrap();
+                assert_eq!(kept, format!("{time}{sum}"));
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::connections::Reader;
 use super::error::{Doing, StoreError};
-use super::sifted::Sifted;
+use super::sifted::{Sifted, unless_damaged};
 use super::value::Columns;
 use crate::model::{PushToken, Secret, ServerAddress, Session, Tokens, UserId};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -74,14 +74,9 @@ impl Reader<'_> {
     /// Returns the session, or `None` when nobody ever logged in. Where its tokens are damaged it is one without: only a
     /// new login helps.
     pub fn session(&self) -> Result<Option<Session>, StoreError> {
-        let whole = self.whole_session();
-        match whole {
-            Err(damage) if damage.is_damage() => {
-                let without = self.session_with(|_| Ok((None, None, None)))?;
-                tracing::error!(%damage, "going on without the tokens of the session");
-                Ok(without)
-            }
-            Ok(_) | Err(_) => whole,
+        match unless_damaged(self.whole_session())? {
+            Some(session) => Ok(session),
+            None => self.session_with(|_| Ok((None, None, None))),
         }
     }
 

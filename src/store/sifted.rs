@@ -11,10 +11,6 @@ pub(super) struct Sifted<T> {
 }
 
 impl<T> Sifted<T> {
-    pub(super) const fn new() -> Self {
-        Self { sound: Vec::new(), damaged: Vec::new() }
-    }
-
     /// Reads all rows of a statement; `doing` completes "could not …".
     pub(super) fn select(
         connection: &Connection,
@@ -25,7 +21,7 @@ impl<T> Sifted<T> {
     ) -> Result<Self, StoreError> {
         let mut select = connection.prepare_cached(sql).doing(doing)?;
         let mut rows = select.query(parameters).doing(doing)?;
-        let mut sifted = Self::new();
+        let mut sifted = Self { sound: Vec::new(), damaged: Vec::new() };
         while let Some(row) = rows.next().doing(doing)? {
             sifted.add(read(row))?;
         }
@@ -33,7 +29,7 @@ impl<T> Sifted<T> {
     }
 
     /// Adds a row as it was read; what is worse than a damaged row ends the reading.
-    pub(super) fn add(&mut self, row: Result<T, StoreError>) -> Result<(), StoreError> {
+    fn add(&mut self, row: Result<T, StoreError>) -> Result<(), StoreError> {
         match row {
             Ok(row) => self.sound.push(row),
             Err(error) if error.is_damage() => self.damaged.push(error),
@@ -52,9 +48,23 @@ impl<T> Sifted<T> {
 
     /// Goes on with what can be read. The rest stays in the file, where [`verify`](super::Reader::verify) finds it.
     pub(super) fn go_on(self) -> Vec<T> {
-        for damage in &self.damaged {
-            tracing::error!(%damage, "going on without a damaged row");
-        }
+        self.damaged.iter().for_each(log);
         self.sound
     }
+}
+
+/// Goes on without what is damaged, likewise; what is worse stays an error.
+pub(crate) fn unless_damaged<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(damage) if damage.is_damage() => {
+            log(&damage);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn log(damage: &StoreError) {
+    tracing::error!(%damage, "going on without what is damaged");
 }

@@ -325,7 +325,8 @@ impl Reader<'_> {
         }
         let Some(wishes) = findings.read(self.sift_wishes())? else { return Ok(()) };
         findings.sound(wishes)?;
-        for entry in self.misplaced()?.into_iter().chain(self.misplaced_wishes()?) {
+        let misplaced = [findings.read(self.misplaced())?, findings.read(self.misplaced_wishes())?];
+        for entry in misplaced.into_iter().flatten().flatten() {
             let what = format!("outbox entry {} cannot be found by its conversation", entry.token);
             findings.add(Fault::Index, None, what);
         }

@@ -459,9 +459,8 @@ pub enum Write {
     Outbox(OutboxEntry),
     /// Forgets an entry.
     OutboxForget(ClientToken),
-    /// Makes anew by which conversation each entry of the outbox is found, and forgets what the server tells again and
-    /// cannot be read: users, up to where heads were compared. Wanted by a repair and never by a core, which is to be
-    /// restored behind it.
+    /// Makes anew by which conversation each entry of the outbox is found, and forgets users that cannot be read: the
+    /// server tells of them again. Wanted by a repair and never by a core, which is to be restored behind it.
     Mend,
     /// The wish of another process with this number was taken over; the core is not told of it again.
     WishAnswered(u64, WishAnswer),

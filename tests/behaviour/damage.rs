@@ -55,10 +55,10 @@ async fn a_damaged_entry_of_the_outbox_costs_itself_only() {
     assert_eq!((&repair.found, &repair.left), (&found, &found), "reported, and left for whoever can read it");
 }
 
-/// D-9: whatever of a conversation is damaged, it can be read in the list by a tool or comes back by itself
-/// when the engine opens, as the server has it.
+/// D-9: whatever of a conversation is damaged, a tool can look into the file, and the engine opens it; a
+/// repair and the server bring the conversation back as it was.
 #[tokio::test]
-async fn a_damaged_conversation_comes_back_when_the_engine_opens() {
+async fn a_damaged_conversation_comes_back_as_it_was() {
     let (world, mut alice, _bob, conversation) = talk().await;
     let before = texts(&alice, conversation).await;
     let described = alice.conversation(conversation).await.unwrap().unwrap().conversation;

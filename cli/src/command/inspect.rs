@@ -186,12 +186,15 @@ pub(crate) async fn verify(out: Out, store: Option<PathBuf>) -> Result<(), Failu
 }
 
 pub(crate) async fn repair(out: Out, store: Option<PathBuf>) -> Result<(), Failure> {
-    let before = Messenger::inspect(existing(store.clone())?).await?.verify().await?;
+    let looked_into = Messenger::inspect(existing(store.clone())?).await?;
+    let before = if looked_into.unreadable().await? > 0 { looked_into.verify().await? } else { Vec::new() };
+    looked_into.close().await;
     let messenger = open(store).await?;
     let mut repair = messenger.repair().await?;
     messenger.close().await;
     // Opening has put right already what kept conversations from being read.
-    let opened: Vec<Finding> = before.into_iter().filter(|finding| !repair.found.contains(finding)).collect();
+    let is_mended = |finding: &Finding| finding.fault.is_rebuilt() && !repair.found.contains(finding);
+    let opened: Vec<Finding> = before.into_iter().filter(is_mended).collect();
     repair.rebuilt.extend(opened.iter().filter_map(|finding| finding.conversation));
     repair.rebuilt.sort_unstable();
     repair.rebuilt.dedup();
